@@ -1,0 +1,107 @@
+//! Per-channel scale, shift, rounding and clamping after the sums: the one rounding rule.
+//!
+//! A finite f16 is an integer times 2⁻²⁴, so with `S = s·2²⁴` (`i32`, |s| < 128) and `B = b·2²⁴`
+//! (`i64`) the affine map is exact in integers: no float and no ambiguity on any target.
+
+use half::f16;
+
+/// Bytes of one channel in an epilogue section: scale, shift, f16 little-endian.
+pub const CHANNEL: usize = 4;
+
+const HALF: i64 = 1 << 23;
+
+/// Units of 2⁻²⁴ in a finite f16; `None` for NaN and infinities. |result| < 2⁴⁰.
+const fn fixed_point(value: f16) -> Option<i64> {
+    let bits = value.to_bits();
+    let (exponent, fraction) = (bits >> 10 & 0x1f, (bits & 0x3ff) as i64);
+    let magnitude = match exponent {
+        0x1f => return None,
+        0 => fraction,
+        _ => (fraction | 0x400) << (exponent - 1),
+    };
+    Some(if bits >> 15 == 1 { -magnitude } else { magnitude })
+}
+
+/// `S` of a scale; `None` unless it is finite and |scale| < 128.
+pub const fn scale(value: f16) -> Option<i32> {
+    match fixed_point(value) {
+        Some(units) if -(1 << 31) < units && units < 1 << 31 => Some(units as i32),
+        _ => None,
+    }
+}
+
+/// `B` of a shift; `None` unless it is finite.
+pub const fn shift(value: f16) -> Option<i64> {
+    fixed_point(value)
+}
+
+/// Scale and shift of one output channel, in units of 2⁻²⁴.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Affine {
+    /// `S`.
+    pub scale: i32,
+    /// `B`, |B| < 2⁴⁰.
+    pub shift: i64,
+}
+
+impl Affine {
+    /// From four bytes of an epilogue section; `None` for values out of range.
+    pub fn from_bytes(bytes: [u8; CHANNEL]) -> Option<Self> {
+        let [s0, s1, b0, b1] = bytes;
+        Some(Self {
+            scale: scale(f16::from_le_bytes([s0, s1]))?,
+            shift: shift(f16::from_le_bytes([b0, b1]))?,
+        })
+    }
+
+    /// `clamp((sum·S + B + 2²³) >> 24, low, 127)`: rounds half up. `low` is at most 127.
+    #[inline(always)]
+    pub fn activation(self, sum: i32, low: u8) -> u8 {
+        self.after(i64::from(sum) * i64::from(self.scale), low)
+    }
+
+    /// The rule for a product that is already formed, as a residual add needs it.
+    #[inline(always)]
+    pub fn after(self, product: i64, low: u8) -> u8 {
+        let rounded = (product + self.shift + HALF) >> 24;
+        rounded.max(i64::from(low)).min(127) as u8
+    }
+
+    /// `(sum·S + B) >> 8`, saturated: a logit in Q16.
+    #[inline(always)]
+    pub fn logit(self, sum: i32) -> i32 {
+        let exact = (i64::from(sum) * i64::from(self.scale) + self.shift) >> 8;
+        exact.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32
+    }
+}
+
+/// An epilogue section: [`CHANNEL`] bytes an output channel, at any alignment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Epilogue<'a> {
+    channels: &'a [[u8; CHANNEL]],
+}
+
+impl<'a> Epilogue<'a> {
+    /// A view of `section`; `None` where its length is not `rows` channels or a value is out of
+    /// range.
+    pub fn new(section: &'a [u8], rows: usize) -> Option<Self> {
+        let (channels, rest) = section.as_chunks();
+        let epilogue = Self { channels };
+        let valid = rest.is_empty()
+            && channels.len() == rows
+            && channels.iter().all(|bytes| Affine::from_bytes(*bytes).is_some());
+        valid.then_some(epilogue)
+    }
+
+    /// A view of a section that [`Epilogue::new`] accepted before.
+    pub(crate) fn checked(section: &'a [u8]) -> Self {
+        Self { channels: section.as_chunks().0 }
+    }
+
+    /// Scale and shift of `row`; of a channel beyond the last: zero.
+    #[inline(always)]
+    pub fn row(&self, row: usize) -> Affine {
+        let bytes = self.channels.get(row).copied().unwrap_or_default();
+        Affine::from_bytes(bytes).unwrap_or_default()
+    }
+}

@@ -1,0 +1,40 @@
+//! Sum of two tensors: a residual connection.
+
+use half::f16;
+use serde::{Deserialize, Serialize};
+
+use super::{Element, Tensor, TensorId};
+
+/// `y = clamp((l·Sl + r·Sr + B + 2²³) >> 24, low, 127)`, the epilogue's rule with two inputs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Add {
+    /// A tensor.
+    pub left: TensorId,
+    /// A tensor of the same shape.
+    pub right: TensorId,
+    /// A tensor of the same shape.
+    pub output: TensorId,
+    /// Bits of the f16 scales of left and right: finite, |scale| < 128.
+    pub scales: [u16; 2],
+    /// Bits of the f16 shift, which corrects the zero points: finite.
+    pub shift: u16,
+    /// Smallest output.
+    pub low: u8,
+}
+
+impl Add {
+    /// Scales and shift in units of 2⁻²⁴, or `None` where one is out of range.
+    pub fn fixed_point(&self) -> Option<([i32; 2], i64)> {
+        let [left, right] = self.scales.map(|bits| crate::epilogue::scale(f16::from_bits(bits)));
+        Some(([left?, right?], crate::epilogue::shift(f16::from_bits(self.shift))?))
+    }
+
+    pub(crate) fn fits(&self, left: &Tensor, right: &Tensor, output: &Tensor) -> bool {
+        let shape = |tensor: &Tensor| (tensor.channels, tensor.height, tensor.width);
+        [left, right, output].iter().all(|tensor| tensor.element == Element::Activation)
+            && shape(left) == shape(output)
+            && shape(right) == shape(output)
+            && self.low <= super::MAX_ACTIVATION
+            && self.fixed_point().is_some()
+    }
+}

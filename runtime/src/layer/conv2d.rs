@@ -1,0 +1,44 @@
+//! Two-dimensional convolution, one group.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
+
+/// `y[o][r][c] = epilogue(Σ w[o][i][ky][kx] · x[i][r·stride + ky − top][c·stride + kx − left])`;
+/// taps outside the map read the input's zero point.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Conv2d {
+    /// A map whose halo covers the padding.
+    pub input: TensorId,
+    /// A map.
+    pub output: TensorId,
+    /// Kernel, stride and padding.
+    pub window: Window,
+    /// Where the weights come from.
+    pub source: Source,
+    /// Activations; a convolution never makes logits.
+    pub range: Range,
+}
+
+impl Conv2d {
+    pub(crate) fn weights(&self, input: &Tensor, output: &Tensor) -> Weights {
+        Weights {
+            rows: u32::from(output.channels),
+            inputs: u32::from(input.channels).saturating_mul(self.window.area()),
+            source: self.source,
+        }
+    }
+
+    /// An offset of 4 bytes for every input of a row: the plus list grows from the front, the
+    /// minus list from the back.
+    pub(crate) fn scratch(&self, input: &Tensor, output: &Tensor) -> u64 {
+        4 * u64::from(self.weights(input, output).inputs)
+    }
+
+    pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {
+        input.element == Element::Activation
+            && self.window.output(input.height, input.width) == Some((output.height, output.width))
+            && output.element == Element::Activation
+            && super::range_fits(self.range, output)
+    }
+}

@@ -1,0 +1,43 @@
+//! Maximum or average under a window. A global average pool is a window as large as the map.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Element, Tensor, TensorId, Window};
+
+/// What becomes of the activations under a window.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum PoolKind {
+    /// The largest; padding never wins.
+    Max,
+    /// The mean of all taps, padding counted as the zero point: `(sum·M + 2²³) >> 24` with
+    /// `M = round(2²⁴ / area)`.
+    Average,
+}
+
+/// Pools every channel on its own; zero point and step stay as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Pool {
+    /// A map whose halo covers the padding.
+    pub input: TensorId,
+    /// A map with as many channels.
+    pub output: TensorId,
+    /// Kernel, stride and padding.
+    pub window: Window,
+    /// Maximum or average.
+    pub kind: PoolKind,
+}
+
+impl Pool {
+    /// `M` of [`PoolKind::Average`] for a window of `area` taps (1..=65025).
+    pub const fn reciprocal(area: u32) -> u32 {
+        ((1 << 24) + area / 2) / area
+    }
+
+    pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {
+        input.element == Element::Activation
+            && output.element == Element::Activation
+            && input.channels == output.channels
+            && input.zero_point == output.zero_point
+            && self.window.output(input.height, input.width) == Some((output.height, output.width))
+    }
+}
