@@ -104,4 +104,13 @@ impl<'a> Epilogue<'a> {
         let bytes = self.channels.get(row).copied().unwrap_or_default();
         Affine::from_bytes(bytes).unwrap_or_default()
     }
+
+    /// Scale and shift of every channel, as they are stored.
+    #[cfg(feature = "write")]
+    pub fn to_pairs(&self) -> alloc::vec::Vec<(f16, f16)> {
+        let pair = |&[s0, s1, b0, b1]: &[u8; CHANNEL]| {
+            (f16::from_le_bytes([s0, s1]), f16::from_le_bytes([b0, b1]))
+        };
+        self.channels.iter().map(pair).collect()
+    }
 }

@@ -60,7 +60,8 @@ impl Generator {
         let a = lowbias32((seed as u32).wrapping_add(0x9e37_79b9));
         let b = lowbias32((seed >> 32) as u32 ^ a);
         let start = lowbias32(b.wrapping_add(0x9e37_79b9));
-        let key = lowbias32(a ^ b.rotate_left(16) ^ lowbias32(stream.id().wrapping_add(0x85eb_ca6b)));
+        let key =
+            lowbias32(a ^ b.rotate_left(16) ^ lowbias32(stream.id().wrapping_add(0x85eb_ca6b)));
         // Streams that differed in the key alone would be one multiplication apart at every index.
         Self { start: start.wrapping_add(lowbias32(key)), key }
     }
@@ -96,7 +97,14 @@ pub const fn bit_of(i: usize) -> u32 {
 
 /// The mask word of a seeded mask of density `q`/256: each bit is set with that probability.
 /// Horner's scheme over the bits of `q`: `or` where the bit is 1, `and` where it is 0.
-pub fn seeded_mask_word(planes: &[Generator; 8], q: u8, first: u32, row: u32, words: u32, word: u32) -> u32 {
+pub fn seeded_mask_word(
+    planes: &[Generator; 8],
+    q: u8,
+    first: u32,
+    row: u32,
+    words: u32,
+    word: u32,
+) -> u32 {
     planes.iter().enumerate().fold(0, |mask, (bit, plane)| {
         let random = plane.row_word(first, row, words, word);
         if q >> bit & 1 == 1 { mask | random } else { mask & random }

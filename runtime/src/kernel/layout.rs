@@ -95,7 +95,8 @@ pub fn storage(tensor: &Tensor, pad: u8) -> Option<u32> {
         Element::Logit => 4,
     };
     let plane = (u64::from(tensor.height) + 2 * pad) * (u64::from(tensor.width) + pad);
-    let bytes = u64::from(tensor.channels).checked_mul(plane)?.checked_add(pad)?.checked_mul(element)?;
+    let bytes =
+        u64::from(tensor.channels).checked_mul(plane)?.checked_add(pad)?.checked_mul(element)?;
     let rounded = bytes.next_multiple_of(if pad == 0 { 32 } else { 4 });
     u32::try_from(rounded).ok()
 }

@@ -2,7 +2,7 @@
 
 mod layout;
 
-pub use layout::Planes;
+pub use layout::{Planes, storage};
 
 use crate::epilogue::Epilogue;
 use crate::layer::{Pool, Window};
@@ -44,7 +44,13 @@ pub struct Sink<'a> {
 /// any mask, and `scratch` holds at least [`crate::layer::Layer::scratch`] bytes.
 pub trait Kernels {
     /// `target[o] = epilogue(Σ w[o][i]·x[i])`.
-    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target, scratch: &mut [u32]);
+    fn dense(
+        weights: &LayerWeights,
+        epilogue: &Epilogue,
+        x: &[u8],
+        target: Target,
+        scratch: &mut [u32],
+    );
 
     /// See [`crate::layer::Conv2d`].
     fn conv2d(

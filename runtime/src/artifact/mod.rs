@@ -1,0 +1,19 @@
+//! The artifact: prologue, manifest, sections. FORMAT.md has it byte by byte.
+//!
+//! The file is hostile until parsed: [`Model::parse`] and [`Task::parse`] check everything, and
+//! what they return can neither fail for reasons of content nor panic.
+
+mod error;
+mod manifest;
+mod model;
+mod prologue;
+mod task;
+#[cfg(feature = "write")]
+pub mod write;
+
+pub use error::{Limited, ParseError, Part};
+pub use manifest::{Labels, MAX_LAYERS, MAX_ROW_INPUTS, MAX_TASKS, MAX_TENSORS, MaskPart, Placement};
+pub use model::{Model, Step, Steps};
+pub(crate) use model::low;
+pub use prologue::{Kind, MAGIC, PROLOGUE, Prologue, VERSION};
+pub use task::{Op, Program, Task, Tasks};

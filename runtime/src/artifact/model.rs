@@ -1,0 +1,347 @@
+//! A checked backbone, read where it lies: no byte of it is copied.
+
+use super::error::{Limited, ParseError, Part};
+use super::manifest::{MAX_LAYERS, MAX_ROW_INPUTS, MAX_TASKS, MAX_TENSORS, Placement, Stream};
+use super::prologue::{Fingerprint, Kind, PROLOGUE, Prologue, checksum};
+use super::task::{Task, Tasks};
+use crate::layer::{Element, Layer, MAX_ACTIVATION, Range, Source, Tensor, TensorId, Weights};
+use crate::plan;
+
+/// A backbone with its tasks: a view of an artifact of which everything was checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Model<'a> {
+    pub(crate) seed: u64,
+    pub(crate) fingerprint: u64,
+    pub(crate) arena: u32,
+    tensor_count: u8,
+    layer_count: u8,
+    tensors: &'a [u8],
+    layers: Stream<'a>,
+    placements: &'a [u8],
+    scratch: Stream<'a>,
+    pub(crate) task_count: u16,
+    pub(crate) task_parts: Stream<'a>,
+    /// All bytes behind the manifest: stored weights, then each task's sections.
+    stored: &'a [u8],
+    pub(crate) task_sections: &'a [u8],
+}
+
+/// One layer with all that it works on.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// Index in the backbone.
+    pub index: u8,
+    /// The layer.
+    pub layer: Layer,
+    /// Its first input.
+    pub input: Tensor,
+    /// Its output.
+    pub output: Tensor,
+    /// Rows, inputs and source, if it has weights.
+    pub weights: Option<Weights>,
+    /// Index of its first generator word.
+    pub first: u32,
+    /// Its stored weights; empty for seeded ones.
+    pub stored: &'a [u8],
+    /// First byte of its scratch in the arena.
+    pub scratch: u32,
+}
+
+impl<'a> Model<'a> {
+    /// Bytes of RAM that a session of `artifact` needs, for a static arena.
+    ///
+    /// # Panics
+    /// At compile time, where `artifact` is not a whole backbone of this version. At run time use
+    /// [`Model::parse`] and [`Model::arena_bytes`].
+    pub const fn arena_len(artifact: &[u8]) -> usize {
+        match Prologue::parse(artifact) {
+            Ok(Prologue { kind: Kind::Backbone, arena, .. }) => arena as usize,
+            Ok(_) => panic!("a patch where a backbone is expected"),
+            Err(ParseError::Truncated { .. }) => panic!("the artifact is truncated"),
+            Err(ParseError::Version { .. }) => panic!("the artifact has another format version"),
+            Err(_) => panic!("not a Seedmask artifact"),
+        }
+    }
+
+    /// Checks the whole of `artifact`: prologue, checksum, fingerprint, shapes, plan, and every
+    /// mask and epilogue of every task. Time is linear in its length. Never panics.
+    ///
+    /// # Errors
+    /// A [`ParseError`] that names the first thing wrong.
+    pub fn parse(artifact: &'a [u8]) -> Result<Self, ParseError> {
+        let (prologue, manifest, sections) = split(artifact, Kind::Backbone)?;
+        let mut stream = Stream(manifest);
+
+        let seed = stream.take(Part::Header)?;
+        let tensor_count = count(&mut stream, Limited::Tensors, MAX_TENSORS)?;
+        let tensors =
+            stream.take_bytes(usize::from(tensor_count) * Tensor::ENCODED, Part::Header)?;
+        let layer_count = count(&mut stream, Limited::Layers, MAX_LAYERS)?;
+        let layers = stream;
+        for index in 0..layer_count {
+            stream.take::<Layer>(Part::Layer(index))?;
+        }
+        let backbone = manifest.len() - stream.0.len();
+
+        let placements =
+            stream.take_bytes(usize::from(tensor_count) * Placement::ENCODED, Part::Plan(0))?;
+        let scratch = stream;
+        for index in 0..layer_count {
+            stream.take::<u32>(Part::Plan(index))?;
+        }
+        let task_count: u16 = stream.take(Part::Task(0))?;
+        if task_count > MAX_TASKS {
+            return Err(ParseError::Limit {
+                what: Limited::Tasks,
+                found: task_count.into(),
+                most: MAX_TASKS.into(),
+            });
+        }
+
+        let mut model = Self {
+            seed,
+            fingerprint: prologue.fingerprint,
+            arena: prologue.arena,
+            tensor_count,
+            layer_count,
+            tensors,
+            layers,
+            placements,
+            scratch,
+            task_count,
+            task_parts: stream,
+            stored: sections,
+            task_sections: &[],
+        };
+        let stored = model.check_graph()?;
+        let length = || ParseError::Length { found: prologue.length, expected: u32::MAX };
+        (model.stored, model.task_sections) =
+            sections.split_at_checked(stored).ok_or_else(length)?;
+
+        let identity = Fingerprint::new()
+            .update(manifest.get(..backbone).unwrap_or_default())
+            .update(model.stored)
+            .finish();
+        if identity != prologue.fingerprint {
+            return Err(ParseError::Fingerprint {
+                found: prologue.fingerprint,
+                expected: identity,
+            });
+        }
+        plan::check(&model)?;
+        model.check_tasks()?;
+        Ok(model)
+    }
+
+    /// Identity of the backbone: over seed, tensors, layers and stored weights.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// The seed that the weights are drawn from.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Bytes of RAM that a session needs.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena as usize
+    }
+
+    /// Shape of the input, `(channels, height, width)` bytes of 0..=127 without halo.
+    pub fn input(&self) -> Tensor {
+        self.tensor(0).unwrap_or(Tensor::vector(0, 0))
+    }
+
+    /// Shape of the output of the last layer.
+    pub fn output(&self) -> Tensor {
+        self.tensor(self.output_id()).unwrap_or(Tensor::vector(0, 0))
+    }
+
+    /// How many tensors there are.
+    pub fn tensor_count(&self) -> u8 {
+        self.tensor_count
+    }
+
+    /// How many layers there are.
+    pub fn layer_count(&self) -> u8 {
+        self.layer_count
+    }
+
+    /// The tensor of this index.
+    pub fn tensor(&self, id: TensorId) -> Option<Tensor> {
+        record(self.tensors, Tensor::ENCODED, id)
+    }
+
+    /// Where the tensor of this index lies in the arena.
+    pub fn placement(&self, id: TensorId) -> Option<Placement> {
+        record(self.placements, Placement::ENCODED, id)
+    }
+
+    /// The layers in the order in which they run.
+    pub fn steps(&self) -> Steps<'a> {
+        Steps { model: *self, index: 0, layers: self.layers, scratch: self.scratch, first: 0, stored: self.stored }
+    }
+
+    /// The tasks that the artifact holds.
+    pub fn tasks(&self) -> Tasks<'a> {
+        Tasks::new(*self)
+    }
+
+    /// The task of this name. Names are unique in an artifact that `write` made; of two of the same
+    /// name this is the first.
+    pub fn task(&self, name: &str) -> Option<Task<'a>> {
+        self.tasks().find(|task| task.name() == name)
+    }
+
+    pub(crate) fn output_id(&self) -> TensorId {
+        self.steps().last().map_or(0, |step| step.layer.output())
+    }
+
+    /// Order and shapes of the graph. Returns the bytes of stored weights.
+    fn check_graph(&self) -> Result<usize, ParseError> {
+        for id in 0..self.tensor_count {
+            let tensor = self.tensor(id).ok_or(ParseError::Malformed(Part::Tensor(id)))?;
+            let elements = tensor.elements().unwrap_or(0);
+            let input_is_bytes = id > 0 || tensor.element == Element::Activation;
+            if elements == 0 || tensor.zero_point > MAX_ACTIVATION || !input_is_bytes {
+                return Err(ParseError::Tensor { tensor: id });
+            }
+        }
+        let mut written: heapless::Vec<TensorId, MAX_TENSORS> = heapless::Vec::new();
+        written.push(0).ok();
+        let mut stored = 0usize;
+        // Steps end where a tensor is missing; the count below tells.
+        let mut steps = self.steps();
+        for layer_index in 0..self.layer_count {
+            let layer = steps.peek_layer().ok_or(ParseError::Malformed(Part::Layer(layer_index)))?;
+            let (left, right) = layer.inputs();
+            for tensor in [Some(left), right].into_iter().flatten() {
+                if !written.contains(&tensor) {
+                    return Err(ParseError::Order { layer: layer_index, tensor });
+                }
+            }
+            let tensor = layer.output();
+            let fresh = tensor < self.tensor_count && !written.contains(&tensor);
+            if !fresh || written.push(tensor).is_err() {
+                return Err(ParseError::Order { layer: layer_index, tensor });
+            }
+            let step = steps.next().ok_or(ParseError::Shape { layer: layer_index })?;
+            let right = right.and_then(|id| self.tensor(id));
+            let last = layer_index + 1 == self.layer_count;
+            let logits = step.output.element == Element::Logit;
+            if !step.layer.fits(&step.input, right.as_ref(), &step.output) || logits != last {
+                return Err(ParseError::Shape { layer: layer_index });
+            }
+            if let Some(weights) = step.weights {
+                if weights.inputs > MAX_ROW_INPUTS {
+                    return Err(ParseError::Limit {
+                        what: Limited::RowInputs,
+                        found: weights.inputs,
+                        most: MAX_ROW_INPUTS,
+                    });
+                }
+                if weights.source == Source::StoredInt8 {
+                    // At most 65535² a layer and 64 layers: no overflow in u64, and a file is
+                    // never as long.
+                    stored = stored.saturating_add(usize::try_from(weights.len()).unwrap_or(usize::MAX));
+                }
+            }
+        }
+        if written.len() != usize::from(self.tensor_count) {
+            return Err(ParseError::Malformed(Part::Tensor(self.tensor_count)));
+        }
+        Ok(stored)
+    }
+
+    fn check_tasks(&self) -> Result<(), ParseError> {
+        let mut cursor = Task::first(self);
+        for index in 0..self.task_count {
+            let task = cursor.read(Part::Task(index))?;
+            cursor = task.check(self)?;
+        }
+        cursor.check_end()
+    }
+}
+
+/// Splits a file into prologue, manifest and sections, after its checksum was compared.
+pub(super) fn split(file: &[u8], kind: Kind) -> Result<(Prologue, &[u8], &[u8]), ParseError> {
+    let prologue = Prologue::parse(file)?;
+    let found = checksum(file);
+    if found != prologue.checksum {
+        return Err(ParseError::Checksum { found, expected: prologue.checksum });
+    }
+    if prologue.kind != kind {
+        return Err(ParseError::Kind { found: (prologue.kind == Kind::Patch).into() });
+    }
+    let (_, body) = file.split_at_checked(PROLOGUE).unwrap_or_default();
+    let (manifest, sections) = body.split_at_checked(prologue.manifest as usize).unwrap_or_default();
+    Ok((prologue, manifest, sections))
+}
+
+fn count(stream: &mut Stream<'_>, what: Limited, most: usize) -> Result<u8, ParseError> {
+    let found: u32 = stream.take(Part::Header)?;
+    match u8::try_from(found) {
+        Ok(count) if count > 0 && usize::from(count) <= most => Ok(count),
+        _ => Err(ParseError::Limit { what, found, most: most as u32 }),
+    }
+}
+
+fn record<'a, T: serde::Deserialize<'a>>(table: &'a [u8], size: usize, id: u8) -> Option<T> {
+    let bytes = table.get(usize::from(id) * size..)?.get(..size)?;
+    postcard::from_bytes(bytes).ok()
+}
+
+/// Iterator over a model's layers.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps<'a> {
+    model: Model<'a>,
+    index: u8,
+    layers: Stream<'a>,
+    scratch: Stream<'a>,
+    first: u32,
+    stored: &'a [u8],
+}
+
+impl Steps<'_> {
+    fn peek_layer(&self) -> Option<Layer> {
+        let mut layers = self.layers;
+        layers.take(Part::Layer(self.index)).ok()
+    }
+}
+
+impl<'a> Iterator for Steps<'a> {
+    type Item = Step<'a>;
+
+    /// Ends behind the last layer. In a checked model nothing else ends it.
+    fn next(&mut self) -> Option<Step<'a>> {
+        if self.index == self.model.layer_count {
+            return None;
+        }
+        let layer: Layer = self.layers.take(Part::Layer(self.index)).ok()?;
+        let scratch = self.scratch.take(Part::Plan(self.index)).ok()?;
+        let input = self.model.tensor(layer.inputs().0)?;
+        let output = self.model.tensor(layer.output())?;
+        let weights = layer.weights(&input, &output);
+        let (index, first) = (self.index, self.first);
+        let mut stored: &[u8] = &[];
+        if let Some(weights) = weights {
+            self.first = self.first.wrapping_add(weights.generator_words());
+            if weights.source == Source::StoredInt8 {
+                let bytes = usize::try_from(weights.len()).unwrap_or(usize::MAX);
+                (stored, self.stored) =
+                    self.stored.split_at_checked(bytes).unwrap_or((&[], self.stored));
+            }
+        }
+        self.index += 1;
+        Some(Step { index, layer, input, output, weights, first, stored, scratch })
+    }
+}
+
+/// The smallest output of a layer that clamps; the head's logits have none.
+pub(crate) fn low(range: Range) -> u8 {
+    match range {
+        Range::Activations { low } => low,
+        Range::Logits => 0,
+    }
+}

@@ -1,0 +1,139 @@
+//! The fixed bytes that begin every artifact. Readable in `const`, so that the arena's size is
+//! known at compile time and a truncated file does not compile.
+
+use super::error::ParseError;
+
+/// `SMSK`.
+pub const MAGIC: [u8; 4] = *b"SMSK";
+/// The format version that this crate writes and reads.
+pub const VERSION: u16 = 1;
+/// Bytes of the prologue.
+pub const PROLOGUE: usize = 32;
+/// Where the CRC-32 stands; it covers every other byte of the file.
+pub(crate) const CHECKSUM_AT: usize = 20;
+
+/// What an artifact holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// A backbone and any number of tasks.
+    Backbone,
+    /// One task for a backbone that is elsewhere.
+    Patch,
+}
+
+/// The fixed bytes, read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Prologue {
+    /// Backbone or patch.
+    pub kind: Kind,
+    /// Bytes of the whole file.
+    pub length: u32,
+    /// Bytes of RAM that a session needs; 0 in a patch.
+    pub arena: u32,
+    /// Bytes of the manifest, which follows the prologue.
+    pub manifest: u32,
+    /// CRC-32 (ISO-HDLC) of the file without these four bytes.
+    pub checksum: u32,
+    /// Identity of the backbone: over all that defines its weights and graph.
+    pub fingerprint: u64,
+}
+
+impl Prologue {
+    /// Reads and checks the fixed bytes of `file`, which must be the whole file and nothing else.
+    ///
+    /// # Errors
+    /// [`ParseError::Truncated`], [`ParseError::Magic`], [`ParseError::Version`],
+    /// [`ParseError::Kind`], [`ParseError::Length`]. The checksum is not looked at.
+    pub const fn parse(file: &[u8]) -> Result<Self, ParseError> {
+        let Some((bytes, _)) = file.split_first_chunk::<PROLOGUE>() else {
+            return Err(ParseError::Truncated { need: PROLOGUE as u32, have: file.len() as u32 });
+        };
+        let [m0, m1, m2, m3, v0, v1, kind, reserved, l0, l1, l2, l3, a0, a1, a2, a3, n0, n1, n2, n3, c0, c1, c2, c3, fingerprint @ ..] =
+            *bytes;
+        let magic = [m0, m1, m2, m3];
+        if u32::from_le_bytes(magic) != u32::from_le_bytes(MAGIC) {
+            return Err(ParseError::Magic { found: magic });
+        }
+        let version = u16::from_le_bytes([v0, v1]);
+        if version != VERSION {
+            return Err(ParseError::Version { found: version, supported: VERSION });
+        }
+        let kind = match (kind, reserved) {
+            (0, 0) => Kind::Backbone,
+            (1, 0) => Kind::Patch,
+            _ => return Err(ParseError::Kind { found: kind }),
+        };
+        let length = u32::from_le_bytes([l0, l1, l2, l3]);
+        if length as usize > file.len() {
+            return Err(ParseError::Truncated { need: length, have: file.len() as u32 });
+        }
+        let manifest = u32::from_le_bytes([n0, n1, n2, n3]);
+        let body = length.saturating_sub(PROLOGUE as u32);
+        if length as usize != file.len() || manifest > body {
+            return Err(ParseError::Length { found: file.len() as u32, expected: length });
+        }
+        Ok(Self {
+            kind,
+            length,
+            arena: u32::from_le_bytes([a0, a1, a2, a3]),
+            manifest,
+            checksum: u32::from_le_bytes([c0, c1, c2, c3]),
+            fingerprint: u64::from_le_bytes(fingerprint),
+        })
+    }
+
+    /// The fixed bytes, with the checksum as it is.
+    #[cfg(feature = "write")]
+    pub(crate) fn to_bytes(self) -> [u8; PROLOGUE] {
+        let mut bytes = [0; PROLOGUE];
+        bytes[..4].copy_from_slice(&MAGIC);
+        bytes[4..6].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[6] = match self.kind {
+            Kind::Backbone => 0,
+            Kind::Patch => 1,
+        };
+        bytes[8..12].copy_from_slice(&self.length.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.arena.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.manifest.to_le_bytes());
+        bytes[CHECKSUM_AT..24].copy_from_slice(&self.checksum.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.fingerprint.to_le_bytes());
+        bytes
+    }
+}
+
+/// CRC-32 of `file` without its four checksum bytes; 0 for a file shorter than a prologue.
+pub(crate) fn checksum(file: &[u8]) -> u32 {
+    let Some((before, rest)) = file.split_at_checked(CHECKSUM_AT) else { return 0 };
+    let Some((_, after)) = rest.split_at_checked(4) else { return 0 };
+    let mut digest = CRC.digest();
+    digest.update(before);
+    digest.update(after);
+    digest.finalize()
+}
+
+/// CRC-32 of a mask section: what `same as` binds to.
+pub(crate) fn section_checksum(section: &[u8]) -> u32 {
+    CRC.checksum(section)
+}
+
+const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+
+/// FNV-1a over 64 bits: an identity, not a defence against forgery.
+#[derive(Clone, Copy)]
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(crate) const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    pub(crate) fn update(self, bytes: &[u8]) -> Self {
+        let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        Self(bytes.iter().fold(self.0, step))
+    }
+
+    pub(crate) const fn finish(self) -> u64 {
+        self.0
+    }
+}

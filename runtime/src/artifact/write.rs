@@ -1,0 +1,278 @@
+//! Making artifacts: feature `write`, for the host.
+//!
+//! Whatever is written is parsed again before it is returned, so a file that this module makes is
+//! one that [`Model::parse`] or [`Task::parse`] accepts.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use half::f16;
+use serde::Serialize;
+
+use super::error::ParseError;
+use super::manifest::MaskPart;
+use super::model::Model;
+use super::prologue::{
+    CHECKSUM_AT, Fingerprint, Kind, PROLOGUE, Prologue, checksum, section_checksum,
+};
+use super::task::Task;
+use crate::layer::{Layer, Tensor};
+use crate::mask::Encoding;
+use crate::plan::{self, PlanError};
+
+/// An architecture and a seed.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Backbone {
+    /// What the weights are drawn from.
+    pub seed: u64,
+    /// Shapes; index 0 is the input.
+    pub tensors: Vec<Tensor>,
+    /// In the order in which they run. The last one makes the logits.
+    pub layers: Vec<Layer>,
+    /// `[rows][inputs]` of every layer with stored weights, in order.
+    pub stored: Vec<Vec<i8>>,
+}
+
+/// What was learned on a backbone.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Learned {
+    /// Unique among the tasks of a backbone.
+    pub name: String,
+    /// How many of the head's outputs are classes.
+    pub classes: u16,
+    /// Their names, in order; may be fewer.
+    pub labels: Vec<String>,
+    /// One entry a weighted layer.
+    pub layers: Vec<LearnedLayer>,
+}
+
+/// Mask and epilogue of one weighted layer.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LearnedLayer {
+    /// Which weights are kept.
+    pub mask: LearnedMask,
+    /// Scale and shift of every output channel.
+    pub epilogue: Vec<(f16, f16)>,
+}
+
+/// The mask of one weighted layer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum LearnedMask {
+    /// Encoded bytes, as [`crate::mask`] makes them.
+    Own {
+        /// How they are encoded.
+        encoding: Encoding,
+        /// The section.
+        bytes: Vec<u8>,
+    },
+    /// The mask that the task of this index in the backbone's file has for the layer.
+    SameAs(u16),
+}
+
+/// Why no artifact was made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// No arena plan for the graph.
+    Plan(PlanError),
+    /// Two tasks of the same name.
+    Name(String),
+    /// `same as` a task that is not there or has no mask of its own for the layer.
+    SameAs {
+        /// The task that refers.
+        task: String,
+        /// Index of the weighted layer.
+        layer: usize,
+    },
+    /// The layers or stored weights given do not match the backbone.
+    Count {
+        /// What was counted.
+        what: &'static str,
+        /// Given.
+        found: usize,
+        /// Needed.
+        expected: usize,
+    },
+    /// More than 4 GiB.
+    TooLarge,
+    /// The file would be refused: the specification breaks a rule of the format.
+    Invalid(ParseError),
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan(error) => write!(f, "no arena plan: {error}"),
+            Self::Name(name) => write!(f, "two tasks are named \"{name}\""),
+            Self::SameAs { task, layer } => write!(
+                f,
+                "task \"{task}\", weighted layer {layer}: the task whose mask it shares is missing"
+            ),
+            Self::Count { what, found, expected } => {
+                write!(f, "{found} {what} where the backbone has {expected}")
+            }
+            Self::TooLarge => write!(f, "the artifact would pass 4 GiB"),
+            Self::Invalid(error) => write!(f, "the artifact would be invalid: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for WriteError {}
+
+impl From<ParseError> for WriteError {
+    fn from(error: ParseError) -> Self {
+        Self::Invalid(error)
+    }
+}
+
+/// A file of `backbone` with `tasks`.
+///
+/// # Errors
+/// A [`WriteError`] that names what cannot be written.
+pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, WriteError> {
+    let plan = plan::make(&backbone.tensors, &backbone.layers).map_err(WriteError::Plan)?;
+    let mut manifest = Vec::new();
+    put(&mut manifest, &backbone.seed);
+    put(&mut manifest, &(backbone.tensors.len() as u32));
+    backbone.tensors.iter().for_each(|tensor| put(&mut manifest, tensor));
+    put(&mut manifest, &(backbone.layers.len() as u32));
+    backbone.layers.iter().for_each(|layer| put(&mut manifest, layer));
+    let identity = manifest.len();
+    plan.placements.iter().for_each(|placement| put(&mut manifest, placement));
+    plan.scratch.iter().for_each(|offset| put(&mut manifest, offset));
+
+    let mut sections: Vec<u8> = backbone.stored.iter().flatten().map(|&w| w as u8).collect();
+    let fingerprint = Fingerprint::new().update(&manifest[..identity]).update(&sections).finish();
+
+    let count = u16::try_from(tasks.len()).map_err(|_| WriteError::TooLarge)?;
+    put(&mut manifest, &count);
+    for (index, task) in tasks.iter().enumerate() {
+        if tasks[..index].iter().any(|other| other.name == task.name) {
+            return Err(WriteError::Name(task.name.clone()));
+        }
+        let shared = |other: u16, layer: usize| {
+            match &tasks.get(usize::from(other))?.layers.get(layer)?.mask {
+                LearnedMask::Own { bytes, .. } => Some(section_checksum(bytes)),
+                LearnedMask::SameAs(_) => None,
+            }
+        };
+        put_task(task, shared, &mut manifest, &mut sections)?;
+    }
+    let file = assemble(Kind::Backbone, plan.arena, fingerprint, &manifest, &sections)?;
+    Model::parse(&file)?;
+    Ok(file)
+}
+
+/// A file of one task for `model`, in which no byte of the backbone stands.
+///
+/// # Errors
+/// A [`WriteError`] that names what cannot be written.
+pub fn patch(model: &Model<'_>, task: &Learned) -> Result<Vec<u8>, WriteError> {
+    let (mut manifest, mut sections) = (Vec::new(), Vec::new());
+    put(&mut manifest, &1u16);
+    let shared = |other: u16, layer: usize| {
+        let other = learned(model, &model.tasks().nth(other.into())?);
+        match &other.layers.get(layer)?.mask {
+            LearnedMask::Own { bytes, .. } => Some(section_checksum(bytes)),
+            LearnedMask::SameAs(_) => None,
+        }
+    };
+    put_task(task, shared, &mut manifest, &mut sections)?;
+    let file = assemble(Kind::Patch, 0, model.fingerprint(), &manifest, &sections)?;
+    Task::parse(model, &file)?;
+    Ok(file)
+}
+
+/// The backbone of a parsed artifact, to be written again.
+pub fn backbone(model: &Model<'_>) -> Backbone {
+    let stored = model.steps().filter(|step| !step.stored.is_empty());
+    Backbone {
+        seed: model.seed(),
+        tensors: (0..model.tensor_count()).filter_map(|id| model.tensor(id)).collect(),
+        layers: model.steps().map(|step| step.layer).collect(),
+        stored: stored.map(|step| step.stored.iter().map(|&w| w as i8).collect()).collect(),
+    }
+}
+
+/// A task of a parsed artifact or patch, to be written again.
+pub fn learned(model: &Model<'_>, task: &Task<'_>) -> Learned {
+    let layers = task.program(model).filter_map(|op| {
+        let (weights, epilogue) = op.learned?;
+        let mask = match op.same_as {
+            Some(task) => LearnedMask::SameAs(task),
+            None => LearnedMask::Own {
+                encoding: weights.encoding,
+                bytes: weights.bytes.to_vec(),
+            },
+        };
+        Some(LearnedLayer { mask, epilogue: epilogue.to_pairs() })
+    });
+    Learned {
+        name: task.name().to_string(),
+        classes: task.classes(),
+        labels: task.labels().map(ToString::to_string).collect(),
+        layers: layers.collect(),
+    }
+}
+
+fn put_task(
+    task: &Learned,
+    shared: impl Fn(u16, usize) -> Option<u32>,
+    manifest: &mut Vec<u8>,
+    sections: &mut Vec<u8>,
+) -> Result<(), WriteError> {
+    put(manifest, &task.name);
+    put(manifest, &task.classes);
+    put(manifest, &(task.labels.len() as u16));
+    task.labels.iter().for_each(|label| put(manifest, label));
+    for (index, layer) in task.layers.iter().enumerate() {
+        let part = match &layer.mask {
+            LearnedMask::Own { encoding, bytes } => {
+                sections.extend_from_slice(bytes);
+                let bytes = u32::try_from(bytes.len()).map_err(|_| WriteError::TooLarge)?;
+                MaskPart::Own { encoding: *encoding, bytes }
+            }
+            &LearnedMask::SameAs(other) => {
+                let missing = || WriteError::SameAs { task: task.name.clone(), layer: index };
+                let checksum = shared(other, index).ok_or_else(missing)?;
+                MaskPart::SameAs { task: other, checksum }
+            }
+        };
+        put(manifest, &part);
+        for (scale, shift) in &layer.epilogue {
+            sections.extend_from_slice(&scale.to_le_bytes());
+            sections.extend_from_slice(&shift.to_le_bytes());
+        }
+    }
+    Ok(())
+}
+
+fn put<T: Serialize + ?Sized>(manifest: &mut Vec<u8>, value: &T) {
+    let bytes = postcard::to_allocvec(value).expect("plain data, and memory grows");
+    manifest.extend_from_slice(&bytes);
+}
+
+fn assemble(
+    kind: Kind,
+    arena: u32,
+    fingerprint: u64,
+    manifest: &[u8],
+    sections: &[u8],
+) -> Result<Vec<u8>, WriteError> {
+    let length = PROLOGUE + manifest.len() + sections.len();
+    let prologue = Prologue {
+        kind,
+        length: u32::try_from(length).map_err(|_| WriteError::TooLarge)?,
+        arena,
+        manifest: manifest.len() as u32,
+        checksum: 0,
+        fingerprint,
+    };
+    let mut file = prologue.to_bytes().to_vec();
+    file.extend_from_slice(manifest);
+    file.extend_from_slice(sections);
+    let checksum = checksum(&file);
+    file[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());
+    Ok(file)
+}

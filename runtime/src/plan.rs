@@ -1,0 +1,299 @@
+//! Arena offsets: made on the host, checked on load.
+//!
+//! A tensor lives from the layer that writes it to the last layer that reads it; the input lives
+//! from the start, the output to the end. Tensors that live at the same time may not share bytes,
+//! but for a layer that works in place: a [`Relayout`](crate::layer::Relayout) between equal
+//! layouts, and an [`Add`](crate::layer::Add) over its left input.
+
+use crate::artifact::{MAX_TENSORS, Model, ParseError, Placement};
+use crate::kernel::storage;
+use crate::layer::{Element, Layer, Tensor, TensorId};
+
+/// Alignment of every tensor and scratch in the arena.
+pub const ALIGNMENT: u32 = 4;
+
+/// The span of layers during which a tensor's bytes are spoken for, both ends included.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Life {
+    /// The layer that writes it; 0 for the input.
+    pub first: u8,
+    /// The last layer that reads it; one past the last layer for the output.
+    pub last: u8,
+}
+
+impl Life {
+    fn meets(self, other: Life) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    pub(crate) fn holds(self, layer: u8) -> bool {
+        (self.first..=self.last).contains(&layer)
+    }
+}
+
+/// Lives of the tensors of a graph whose order was checked.
+pub(crate) fn lives(layers: impl Iterator<Item = Layer>) -> [Life; MAX_TENSORS] {
+    let mut lives = [Life::default(); MAX_TENSORS];
+    let mut output = 0;
+    let mut count = 0;
+    for (index, layer) in (0u8..).zip(layers) {
+        let (left, right) = layer.inputs();
+        for id in [Some(left), right].into_iter().flatten() {
+            if let Some(life) = lives.get_mut(usize::from(id)) {
+                life.last = index;
+            }
+        }
+        output = layer.output();
+        if let Some(life) = lives.get_mut(usize::from(output)) {
+            *life = Life { first: index, last: index };
+        }
+        count = index + 1;
+    }
+    if let Some(life) = lives.get_mut(usize::from(output)) {
+        life.last = count;
+    }
+    lives
+}
+
+/// Whether `layer` may write its output over its first input, given where both lie.
+pub(crate) fn in_place(layer: &Layer, input: (&Tensor, Placement), output: (&Tensor, Placement)) -> bool {
+    let same_place = input.1 == output.1;
+    match layer {
+        Layer::Add(add) => same_place && add.left != add.right,
+        Layer::Relayout(_) => same_place && output.1.pad == 0,
+        _ => false,
+    }
+}
+
+/// The halo that the plan must give tensor `id`: the widest padding of the layers that read it as
+/// a map, and none for the input and for inputs of dense layers. `None` where these collide.
+pub(crate) fn halo(id: TensorId, tensor: &Tensor, layers: impl Iterator<Item = Layer>) -> Option<u8> {
+    let mut halo = 0;
+    let mut flat = id == 0 || tensor.element == Element::Logit;
+    for layer in layers.filter(|layer| layer.inputs().0 == id || layer.inputs().1 == Some(id)) {
+        halo = halo.max(layer.halo());
+        flat |= matches!(layer, Layer::Dense(_));
+    }
+    (halo == 0 || !flat).then_some(halo)
+}
+
+/// Checks the plan of a model whose graph was checked: bounds, alignment, halos, overlaps.
+pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
+    let layers = || model.steps().map(|step| step.layer);
+    let lives = lives(layers());
+    let mut ends: heapless::Vec<(u32, u32, Life), MAX_TENSORS> = heapless::Vec::new();
+
+    for id in 0..model.tensor_count() {
+        let (Some(tensor), Some(place)) = (model.tensor(id), model.placement(id)) else {
+            return Err(ParseError::Tensor { tensor: id });
+        };
+        let expected = halo(id, &tensor, layers());
+        if expected != Some(place.pad) {
+            let expected = expected.unwrap_or(0);
+            return Err(ParseError::Halo { tensor: id, found: place.pad, expected });
+        }
+        let bytes = storage(&tensor, place.pad).map(u64::from).unwrap_or(u64::MAX);
+        let (start, end) = region(id, place.offset, bytes, model.arena)?;
+        let life = lives.get(usize::from(id)).copied().unwrap_or_default();
+        for (other, &(other_start, other_end, other_life)) in (0u8..).zip(ends.iter()) {
+            let overlaps = start < other_end && other_start < end;
+            if overlaps && life.meets(other_life) && !shares(model, other, id) {
+                return Err(ParseError::Overlap { first: other, second: id });
+            }
+        }
+        ends.push((start, end, life)).ok();
+    }
+
+    for step in model.steps() {
+        let bytes = step.layer.scratch(&step.input, &step.output);
+        if bytes == 0 {
+            continue;
+        }
+        let (start, end) = region(step.index, step.scratch, bytes, model.arena)?;
+        for (tensor, &(other_start, other_end, life)) in (0u8..).zip(ends.iter()) {
+            if start < other_end && other_start < end && life.holds(step.index) {
+                return Err(ParseError::ScratchOverlap { layer: step.index, tensor });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a layer works in place between the two tensors and nothing reads the first afterwards.
+fn shares(model: &Model<'_>, one: TensorId, other: TensorId) -> bool {
+    let lives = lives(model.steps().map(|step| step.layer));
+    model.steps().any(|step| {
+        let (input, output) = (step.layer.inputs().0, step.layer.output());
+        let pair = (input, output) == (one, other) || (input, output) == (other, one);
+        let dies_here = lives.get(usize::from(input)).is_some_and(|life| life.last == step.index);
+        let (Some(from), Some(to)) = (model.placement(input), model.placement(output)) else {
+            return false;
+        };
+        pair && dies_here && in_place(&step.layer, (&step.input, from), (&step.output, to))
+    })
+}
+
+fn region(index: u8, offset: u32, bytes: u64, arena: u32) -> Result<(u32, u32), ParseError> {
+    let end = u64::from(offset).saturating_add(bytes);
+    match u32::try_from(end) {
+        Ok(end) if end <= arena && offset % ALIGNMENT == 0 => Ok((offset, end)),
+        _ => Err(ParseError::Placement { index, end, arena }),
+    }
+}
+
+#[cfg(feature = "write")]
+pub use make::{Plan, PlanError, make};
+
+/// The planner: greedy by size, the common choice for such arenas (TFLM's, and Pisarchyk & Lee,
+/// "Efficient Memory Management for Deep Neural Net Inference", 2020, §5.2).
+#[cfg(feature = "write")]
+mod make {
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    use super::{Life, halo, lives};
+    use crate::artifact::Placement;
+    use crate::kernel::storage;
+    use crate::layer::{Layer, Tensor, TensorId};
+
+    /// Where everything lies.
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    pub struct Plan {
+        /// One entry a tensor.
+        pub placements: Vec<Placement>,
+        /// One offset a layer; 0 where a layer has no scratch.
+        pub scratch: Vec<u32>,
+        /// Bytes in all.
+        pub arena: u32,
+    }
+
+    /// Why no plan can be made.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    #[non_exhaustive]
+    pub enum PlanError {
+        /// The tensor is read both with padding and without: put a relayout between.
+        Halo(TensorId),
+        /// The arena would pass 4 GiB.
+        TooLarge,
+    }
+
+    impl core::fmt::Display for PlanError {
+        fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            match self {
+                Self::Halo(id) => write!(
+                    f,
+                    "tensor {id} is the input, or the input of a dense layer, and is read with \
+                     padding as well: it needs a relayout between"
+                ),
+                Self::TooLarge => write!(f, "the arena would pass 4 GiB"),
+            }
+        }
+    }
+
+    impl core::error::Error for PlanError {}
+
+    struct Block {
+        bytes: u64,
+        life: Life,
+        /// A tensor, or the scratch of a layer.
+        tensor: Option<TensorId>,
+        layer: u8,
+        /// Block whose place it takes over (work in place).
+        over: Option<usize>,
+    }
+
+    /// Places `tensors` (index 0 the input) and the scratch of `layers`, which must be in order.
+    ///
+    /// # Errors
+    /// A [`PlanError`] that names the tensor.
+    pub fn make(tensors: &[Tensor], layers: &[Layer]) -> Result<Plan, PlanError> {
+        let lives = lives(layers.iter().copied());
+        let mut blocks = Vec::new();
+        let mut placements = Vec::new();
+        for (id, tensor) in (0u8..).zip(tensors) {
+            let pad = halo(id, tensor, layers.iter().copied()).ok_or(PlanError::Halo(id))?;
+            let bytes = storage(tensor, pad).ok_or(PlanError::TooLarge)?;
+            placements.push(Placement { offset: 0, pad });
+            let life = lives[usize::from(id)];
+            let block = Block { bytes: bytes.into(), life, tensor: Some(id), layer: 0, over: None };
+            blocks.push(block);
+        }
+        for layer in layers {
+            let (input, output) = (usize::from(layer.inputs().0), usize::from(layer.output()));
+            let flat = placements[output].pad == 0 && placements[input].pad == 0;
+            let equal = placements[output].pad == placements[input].pad;
+            let possible = match layer {
+                Layer::Relayout(_) => flat,
+                Layer::Add(add) => equal && add.left != add.right,
+                _ => false,
+            };
+            if possible && lives[input].last == lives[output].first && input != 0 {
+                blocks[output].over = Some(input);
+            }
+        }
+        for (index, layer) in (0u8..).zip(layers) {
+            let input = &tensors[usize::from(layer.inputs().0)];
+            let bytes = layer.scratch(input, &tensors[usize::from(layer.output())]);
+            if bytes > 0 {
+                let life = Life { first: index, last: index };
+                blocks.push(Block { bytes, life, tensor: None, layer: index, over: None });
+            }
+        }
+        merge_in_place(&mut blocks);
+        let offsets = place(&blocks).ok_or(PlanError::TooLarge)?;
+        let mut plan = Plan { placements, scratch: vec![0; layers.len()], arena: 0 };
+        for (block, &offset) in blocks.iter().zip(&offsets) {
+            let end = u32::try_from(u64::from(offset) + block.bytes);
+            plan.arena = plan.arena.max(end.map_err(|_| PlanError::TooLarge)?);
+            match block.tensor {
+                Some(id) => plan.placements[usize::from(id)].offset = offset,
+                None => plan.scratch[usize::from(block.layer)] = offset,
+            }
+        }
+        Ok(plan)
+    }
+
+    /// A chain of tensors that work in place is one block, from its first life to its last.
+    fn merge_in_place(blocks: &mut [Block]) {
+        for index in 0..blocks.len() {
+            if let Some(over) = blocks[index].over {
+                let root = blocks[over].over.unwrap_or(over);
+                blocks[index].over = Some(root);
+                blocks[root].life.last = blocks[root].life.last.max(blocks[index].life.last);
+                blocks[root].bytes = blocks[root].bytes.max(blocks[index].bytes);
+            }
+        }
+    }
+
+    /// Largest first, each at the lowest offset that is free during its life.
+    fn place(blocks: &[Block]) -> Option<Vec<u32>> {
+        let mut order: Vec<usize> = (0..blocks.len()).filter(|&i| blocks[i].over.is_none()).collect();
+        order.sort_by_key(|&i| (core::cmp::Reverse(blocks[i].bytes), blocks[i].life.first));
+        let mut offsets = vec![0u32; blocks.len()];
+        let mut placed: Vec<usize> = Vec::new();
+        for &index in &order {
+            let block = &blocks[index];
+            let mut taken: Vec<(u64, u64)> = placed
+                .iter()
+                .filter(|&&other| blocks[other].life.meets(block.life))
+                .map(|&other| (offsets[other].into(), u64::from(offsets[other]) + blocks[other].bytes))
+                .collect();
+            taken.sort_unstable();
+            let mut offset = 0u64;
+            for (start, end) in taken {
+                if offset + block.bytes <= start {
+                    break;
+                }
+                offset = offset.max(end.next_multiple_of(super::ALIGNMENT.into()));
+            }
+            offsets[index] = u32::try_from(offset).ok()?;
+            placed.push(index);
+        }
+        for (index, block) in blocks.iter().enumerate() {
+            if let Some(root) = block.over {
+                offsets[index] = offsets[root];
+            }
+        }
+        Some(offsets)
+    }
+}
