@@ -1,8 +1,13 @@
-//! The sums. [`reference`](self::Reference) is the plain truth; every other kernel set equals it bit for bit.
+//! The sums. [`Reference`] is the plain truth; every other kernel set equals it bit for bit.
 
 mod layout;
+mod reference;
 
 pub use layout::{Planes, storage};
+pub use reference::Reference;
+
+/// The kernels that suit every 32-bit target.
+pub type Words = Reference;
 
 use crate::epilogue::Epilogue;
 use crate::layer::{Pool, Window};

@@ -1,9 +1,38 @@
-//! Views of mask bytes: which weights of a layer a task keeps. One file an encoding.
+//! Views of mask bytes: which weights of a layer a task keeps, and what those weights are.
+//!
+//! [`LayerWeights`] brings seed, mask section and stored bytes together. [`LayerWeights::check`]
+//! is called once, when a file is parsed; after it no row can fail. [`Rows`] then walks the layer
+//! row by row: `gaps` and `rice` read one encoding each, `row` the others, `values` says what the kept
+//! weights are. `write` makes sections (host only).
+
+mod check;
+mod gaps;
+mod rice;
+mod row;
+mod values;
+#[cfg(feature = "write")]
+mod write;
+
+pub use check::MaskError;
+pub use gaps::GapRow;
+pub use rice::RiceRow;
+pub use row::{Row, Rows, WordRow};
+#[cfg(feature = "write")]
+pub use write::{EncodeError, decode, encode, fastest, smallest};
 
 use serde::{Deserialize, Serialize};
 
 use crate::layer::Weights;
-use crate::random::Generator;
+
+/// Most inputs that a row may have: sums of `i8 · 127` then fit `i32`, indices fit 16 bits, and the
+/// flat index of a layer fits `u32`.
+pub const MAX_INPUTS: u32 = 65_535;
+
+/// Most rows that a layer may have.
+pub const MAX_ROWS: u32 = 65_535;
+
+/// Largest parameter of [`Encoding::RiceGaps`].
+pub const MAX_RICE_PARAMETER: u8 = 15;
 
 /// How a mask section says which weights are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -13,13 +42,19 @@ pub enum Encoding {
     /// A bit a weight: 32-bit little-endian words in the order (row pair, word, row in the pair),
     /// a last odd row alone; bits in the order of [`crate::random::bit_of`], padding bits 0.
     Raw,
-    /// Golomb-Rice codes of the gaps between kept weights over the flat index `row · inputs + i`;
-    /// `parameter` low bits each (0..=15).
+    /// Golomb-Rice codes of the gaps between kept weights over the flat index `row · inputs + i`:
+    /// a `u32` little-endian count of kept weights, then one code each in a stream that fills bytes
+    /// from their lowest bit. A code says how many weights lie between its own and the one before:
+    /// the quotient by `2^parameter` as so many 0 bits and a 1, then `parameter` low bits, lowest
+    /// first. The last byte is filled with 0 bits.
     RiceGaps {
-        /// Low bits of a gap stored as they are.
+        /// Low bits of a gap stored as they are: 0..=15.
         parameter: u8,
     },
-    /// Two lists of byte gaps a row, plus and minus: the signs are explicit. For ±1 weights only.
+    /// Two lists of byte gaps a row, so that signs are explicit: `u16` count of plus entries, `u16`
+    /// count of minus entries, then a byte each. A byte is the distance (1..=255) from the index
+    /// before, which begins at −1. An index in both lists cancels: it bridges a longer distance.
+    /// For [`crate::layer::Source::SeededSigns`] only, with the seed's signs.
     SignedGaps,
     /// Positions drawn from the seed with probability `density`/256; no bytes.
     Seeded {
@@ -43,4 +78,31 @@ pub struct LayerWeights<'a> {
     pub bytes: &'a [u8],
     /// Stored `i8` weights, row-major; empty for seeded ones.
     pub stored: &'a [u8],
+}
+
+/// The bits of a mask word that the first `inputs` (0..=32) of its inputs use.
+const fn used_bits(inputs: usize) -> u32 {
+    let mut bits = 0;
+    let mut i = 0;
+    while i < inputs {
+        bits |= 1 << crate::random::bit_of(i);
+        i += 1;
+    }
+    bits
+}
+
+impl<'a> LayerWeights<'a> {
+    /// The rows in order. Never panics; bytes that [`LayerWeights::check`] refuses give wrong rows,
+    /// whose indices may be beyond the inputs.
+    pub fn rows(&self) -> Rows<'a> {
+        Rows::new(self)
+    }
+
+    /// The bits that the last word of a row uses.
+    const fn tail(&self) -> u32 {
+        match self.weights.inputs as usize % crate::random::WORD {
+            0 => u32::MAX,
+            inputs => used_bits(inputs),
+        }
+    }
 }

@@ -1,0 +1,164 @@
+//! What a mask section must satisfy before a kernel may read it.
+
+use core::fmt;
+
+use super::{Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, gaps, rice};
+use crate::layer::Source;
+
+/// Why a layer's mask or stored weights were refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum MaskError {
+    /// Rows or inputs are 0 or beyond [`MAX_ROWS`] and [`MAX_INPUTS`].
+    Shape {
+        /// Rows found.
+        rows: u32,
+        /// Inputs found.
+        inputs: u32,
+    },
+    /// The mask's section has another length than its encoding gives it.
+    Length {
+        /// Bytes found.
+        found: u32,
+        /// Bytes expected.
+        expected: u32,
+    },
+    /// The section of stored weights has not one byte a weight (or none where they are seeded).
+    StoredLength {
+        /// Bytes found.
+        found: u32,
+        /// Bytes expected.
+        expected: u32,
+    },
+    /// A bit beyond the inputs of `row`, or after the last code (row = rows), is set.
+    Padding {
+        /// Where it was found.
+        row: u32,
+    },
+    /// The section ends within `row`.
+    Truncated {
+        /// Where it ends.
+        row: u32,
+    },
+    /// `row` keeps a weight beyond its inputs, or a layer beyond its rows (row = rows).
+    Outside {
+        /// Where it was found.
+        row: u32,
+    },
+    /// A gap of `row` is 0.
+    ZeroGap {
+        /// Where it was found.
+        row: u32,
+    },
+    /// The two lists of `row` are longer than it has inputs.
+    TooManyEntries {
+        /// Where they were found.
+        row: u32,
+        /// Entries found.
+        found: u32,
+        /// Inputs of a row.
+        limit: u32,
+    },
+    /// A Rice parameter beyond [`MAX_RICE_PARAMETER`].
+    Parameter {
+        /// The parameter found.
+        found: u8,
+    },
+    /// A seeded mask that keeps nothing.
+    ZeroDensity,
+    /// An encoding with signs of its own for weights that are not ±1 from the seed.
+    Source {
+        /// The source found.
+        found: Source,
+    },
+}
+
+impl fmt::Display for MaskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            MaskError::Shape { rows, inputs } => write!(
+                f,
+                "{rows} rows of {inputs} inputs; expected 1..={MAX_ROWS} rows of 1..={MAX_INPUTS}"
+            ),
+            MaskError::Length { found, expected } => {
+                write!(f, "mask section of {found} bytes; expected {expected}")
+            }
+            MaskError::StoredLength { found, expected } => {
+                write!(f, "{found} bytes of stored weights; expected {expected}")
+            }
+            MaskError::Padding { row } => write!(f, "padding bits set in mask row {row}"),
+            MaskError::Truncated { row } => write!(f, "mask section ends in row {row}"),
+            MaskError::Outside { row } => write!(f, "mask row {row} keeps a weight outside of it"),
+            MaskError::ZeroGap { row } => write!(f, "gap of 0 in mask row {row}; expected 1..=255"),
+            MaskError::TooManyEntries { row, found, limit } => {
+                write!(f, "mask row {row} lists {found} weights; expected at most {limit}")
+            }
+            MaskError::Parameter { found } => {
+                write!(f, "Rice parameter {found}; expected 0..={MAX_RICE_PARAMETER}")
+            }
+            MaskError::ZeroDensity => write!(f, "seeded mask of density 0; expected 1..=255"),
+            MaskError::Source { found } => {
+                write!(f, "signed gaps over {found:?}; expected SeededSigns")
+            }
+        }
+    }
+}
+
+impl core::error::Error for MaskError {}
+
+impl LayerWeights<'_> {
+    /// Reads mask and stored weights once. Work is bounded by the bytes given; never panics.
+    ///
+    /// # Errors
+    /// The first thing found wrong; after `Ok` no row can fail.
+    pub fn check(&self) -> Result<(), MaskError> {
+        let (rows, inputs) = (self.weights.rows, self.weights.inputs);
+        if !(1..=MAX_ROWS).contains(&rows) || !(1..=MAX_INPUTS).contains(&inputs) {
+            return Err(MaskError::Shape { rows, inputs });
+        }
+        let expected = match self.weights.source {
+            Source::StoredInt8 => rows * inputs,
+            Source::SeededSigns | Source::SeededMagnitudes => 0,
+        };
+        match self.stored.len() as u32 {
+            found if found == expected => (),
+            found => return Err(MaskError::StoredLength { found, expected }),
+        }
+        match self.encoding {
+            Encoding::Full => self.check_length(0),
+            Encoding::Raw => self.check_raw(),
+            Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
+                Err(MaskError::Parameter { found: parameter })
+            }
+            Encoding::RiceGaps { parameter } => rice::check(self.bytes, parameter, rows, inputs),
+            Encoding::SignedGaps if self.weights.source != Source::SeededSigns => {
+                Err(MaskError::Source { found: self.weights.source })
+            }
+            Encoding::SignedGaps => gaps::check(self.bytes, rows, inputs),
+            Encoding::Seeded { density: 0 } => Err(MaskError::ZeroDensity),
+            Encoding::Seeded { .. } => self.check_length(0),
+        }
+    }
+
+    fn check_length(&self, expected: u32) -> Result<(), MaskError> {
+        match self.bytes.len() as u32 {
+            found if found == expected => Ok(()),
+            found => Err(MaskError::Length { found, expected }),
+        }
+    }
+
+    fn check_raw(&self) -> Result<(), MaskError> {
+        let (rows, words) = (self.weights.rows, self.weights.words());
+        self.check_length(4 * rows * words)?;
+        let (masks, unused) = (self.bytes.as_chunks::<4>().0, !self.tail());
+        for row in 0..rows {
+            let last = super::row::raw_index(rows, words, row, words - 1);
+            let mask = masks.get(last as usize).map_or(0, |word| u32::from_le_bytes(*word));
+            if mask & unused != 0 {
+                return Err(MaskError::Padding { row });
+            }
+        }
+        Ok(())
+    }
+}
