@@ -114,3 +114,57 @@ impl<'a> Epilogue<'a> {
         self.channels.iter().map(pair).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_finite_f16_is_exact() {
+        for bits in 0..=u16::MAX {
+            let value = f16::from_bits(bits);
+            let units = f64::from(value.to_f32()) * f64::from(1u32 << 24);
+            match fixed_point(value) {
+                Some(exact) => assert_eq!(exact as f64, units, "{bits:04x}"),
+                None => assert!(!value.is_finite(), "{bits:04x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn scales_of_128_and_more_are_refused() {
+        assert_eq!(scale(f16::from_f32(127.9375)), Some(127 * (1 << 24) + 15 * (1 << 20)));
+        assert_eq!(scale(f16::from_f32(128.0)), None);
+        assert_eq!(scale(f16::from_f32(-128.0)), None);
+        assert_eq!(scale(f16::NAN), None);
+        assert_eq!(shift(f16::INFINITY), None);
+        assert_eq!(shift(f16::MAX), Some(65504 << 24));
+    }
+
+    #[test]
+    fn rounds_half_up_and_clamps() {
+        let half = Affine { scale: 1 << 23, shift: 0 };
+        let rounded: std::vec::Vec<u8> = (-3..=5).map(|sum| half.activation(sum, 0)).collect();
+        assert_eq!(rounded, [0, 0, 0, 0, 1, 1, 2, 2, 3]);
+        assert_eq!(half.activation(1000, 0), 127);
+        assert_eq!(half.activation(-1000, 64), 64);
+    }
+
+    #[test]
+    fn logits_saturate() {
+        let steep = Affine { scale: i32::MAX, shift: 0 };
+        assert_eq!(steep.logit(i32::MAX), i32::MAX);
+        assert_eq!(steep.logit(i32::MIN), i32::MIN);
+        assert_eq!(Affine { scale: 1 << 24, shift: -(3 << 23) }.logit(2), 1 << 15);
+    }
+
+    #[test]
+    fn a_section_is_checked_whole() {
+        let one = [0x00, 0x3c, 0x00, 0x00];
+        assert_eq!(Epilogue::new(&one, 1).unwrap().row(0), Affine { scale: 1 << 24, shift: 0 });
+        assert_eq!(Epilogue::new(&one, 1).unwrap().row(1), Affine::default());
+        assert!(Epilogue::new(&one, 2).is_none());
+        assert!(Epilogue::new(&one[..3], 1).is_none());
+        assert!(Epilogue::new(&[0x00, 0x7c, 0, 0], 1).is_none(), "infinite scale");
+    }
+}

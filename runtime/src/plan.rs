@@ -297,3 +297,82 @@ mod make {
         Some(offsets)
     }
 }
+
+#[cfg(all(test, feature = "write"))]
+mod tests {
+    use super::*;
+    use crate::layer::{Add, Conv2d, Dense, Pool, PoolKind, Range, Relayout, Source, Window};
+    use half::f16;
+
+    const RELU: Range = Range::Activations { low: 0 };
+    const SIGNS: Source = Source::SeededSigns;
+
+    fn conv(input: TensorId, output: TensorId) -> Layer {
+        let window = Window::square(3, 1, 1);
+        Layer::Conv2d(Conv2d { input, output, window, source: SIGNS, range: RELU })
+    }
+
+    fn dense(input: TensorId, output: TensorId, range: Range) -> Layer {
+        Layer::Dense(Dense { input, output, source: SIGNS, range })
+    }
+
+    /// Input 0 → padded 1 → conv 2 → conv 3 → add(2, 3) 4 → pooled 5 → logits 6.
+    fn residual() -> (alloc::vec::Vec<Tensor>, alloc::vec::Vec<Layer>) {
+        let map = |channels, size| Tensor::map(channels, size, size, 0);
+        let one = f16::ONE.to_bits();
+        let add = Add { left: 2, right: 3, output: 4, scales: [one; 2], shift: 0, low: 0 };
+        let window = Window::square(8, 8, 0);
+        let pool = Pool { input: 4, output: 5, window, kind: PoolKind::Average };
+        let tensors =
+            [map(1, 8), map(1, 8), map(4, 8), map(4, 8), map(4, 8), map(4, 1), Tensor::logits(3)];
+        let layers = [
+            Layer::Relayout(Relayout { input: 0, output: 1 }),
+            conv(1, 2),
+            conv(2, 3),
+            Layer::Add(add),
+            Layer::Pool(pool),
+            dense(5, 6, Range::Logits),
+        ];
+        (tensors.to_vec(), layers.to_vec())
+    }
+
+    #[test]
+    fn lives_end_with_the_last_reader() {
+        let (_, layers) = residual();
+        let lives = lives(layers.into_iter());
+        let ends: alloc::vec::Vec<_> = lives[..7].iter().map(|l| (l.first, l.last)).collect();
+        assert_eq!(ends, [(0, 0), (0, 1), (1, 3), (2, 3), (3, 4), (4, 5), (5, 6)]);
+    }
+
+    #[test]
+    fn halos_cover_the_padding_of_the_readers() {
+        let (tensors, layers) = residual();
+        let plan = make(&tensors, &layers).unwrap();
+        let pads: alloc::vec::Vec<_> = plan.placements.iter().map(|place| place.pad).collect();
+        assert_eq!(pads, [0, 1, 1, 0, 0, 0, 0]);
+    }
+
+    #[test]
+    fn an_input_read_with_padding_needs_a_relayout() {
+        let tensors = [Tensor::map(1, 8, 8, 0), Tensor::map(1, 8, 8, 0)];
+        assert_eq!(make(&tensors, &[conv(0, 1)]), Err(PlanError::Halo(0)));
+    }
+
+    #[test]
+    fn a_chain_needs_its_largest_neighbours_and_no_more() {
+        let tensors: alloc::vec::Vec<_> =
+            [64, 256, 32, 32].map(|n| Tensor::vector(n, 0)).into_iter().chain([Tensor::logits(8)]).collect();
+        let layers = [dense(0, 1, RELU), dense(1, 2, RELU), dense(2, 3, RELU), dense(3, 4, Range::Logits)];
+        assert_eq!(make(&tensors, &layers).unwrap().arena, 256 + 64);
+    }
+
+    #[test]
+    fn adds_work_over_their_left_input_where_it_dies() {
+        let (tensors, mut layers) = residual();
+        if let Layer::Add(add) = &mut layers[3] {
+            (add.left, add.right) = (3, 2);
+        }
+        let plan = make(&tensors, &layers).unwrap();
+        assert_eq!(plan.placements[3], plan.placements[4]);
+    }
+}

@@ -85,7 +85,7 @@ pub enum WriteError {
         /// Index of the weighted layer.
         layer: usize,
     },
-    /// The layers or stored weights given do not match the backbone.
+    /// A task has not one mask and epilogue for every weighted layer.
     Count {
         /// What was counted.
         what: &'static str,
@@ -145,6 +145,7 @@ pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, Write
     let mut sections: Vec<u8> = backbone.stored.iter().flatten().map(|&w| w as u8).collect();
     let fingerprint = Fingerprint::new().update(&manifest[..identity]).update(&sections).finish();
 
+    let weighted = backbone.layers.iter().filter(|layer| layer.is_weighted()).count();
     let count = u16::try_from(tasks.len()).map_err(|_| WriteError::TooLarge)?;
     put(&mut manifest, &count);
     for (index, task) in tasks.iter().enumerate() {
@@ -157,7 +158,7 @@ pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, Write
                 LearnedMask::SameAs(_) => None,
             }
         };
-        put_task(task, shared, &mut manifest, &mut sections)?;
+        put_task(task, weighted, shared, &mut manifest, &mut sections)?;
     }
     let file = assemble(Kind::Backbone, plan.arena, fingerprint, &manifest, &sections)?;
     Model::parse(&file)?;
@@ -178,7 +179,8 @@ pub fn patch(model: &Model<'_>, task: &Learned) -> Result<Vec<u8>, WriteError> {
             LearnedMask::SameAs(_) => None,
         }
     };
-    put_task(task, shared, &mut manifest, &mut sections)?;
+    let weighted = model.steps().filter(|step| step.layer.is_weighted()).count();
+    put_task(task, weighted, shared, &mut manifest, &mut sections)?;
     let file = assemble(Kind::Patch, 0, model.fingerprint(), &manifest, &sections)?;
     Task::parse(model, &file)?;
     Ok(file)
@@ -218,10 +220,15 @@ pub fn learned(model: &Model<'_>, task: &Task<'_>) -> Learned {
 
 fn put_task(
     task: &Learned,
+    weighted: usize,
     shared: impl Fn(u16, usize) -> Option<u32>,
     manifest: &mut Vec<u8>,
     sections: &mut Vec<u8>,
 ) -> Result<(), WriteError> {
+    if task.layers.len() != weighted {
+        let found = task.layers.len();
+        return Err(WriteError::Count { what: "learned layers", found, expected: weighted });
+    }
     put(manifest, &task.name);
     put(manifest, &task.classes);
     put(manifest, &(task.labels.len() as u16));

@@ -1,0 +1,205 @@
+//! The artifact: what is written is read back, golden files stay readable, and every input alignment
+//! and arena works as promised.
+
+use seedmask::artifact::write::{self, LearnedMask, WriteError};
+use seedmask::kernel::Reference;
+use seedmask::{Arena, ArenaError, InferError, Model, ParseError, Session, Task};
+use seedmask_tests::{backbone, input, task, tasks};
+
+fn sample() -> Vec<u8> {
+    let backbone = backbone();
+    write::artifact(&backbone, &tasks(&backbone)).expect("the sample is valid")
+}
+
+/// Logits of every task on a few inputs.
+fn logits(model: &Model<'_>) -> Vec<Vec<i32>> {
+    let mut arena = Arena::<8192>::new();
+    let mut session = Session::new(*model, &mut arena).expect("the sample is small");
+    let mut all = Vec::new();
+    for task in model.tasks() {
+        for salt in 0..4 {
+            session.input().copy_from_slice(&input(model, salt));
+            all.push(session.infer(task).expect("its own task").logits().to_vec());
+        }
+    }
+    all
+}
+
+#[test]
+fn written_artifacts_read_back() {
+    let backbone = backbone();
+    let tasks = tasks(&backbone);
+    let file = write::artifact(&backbone, &tasks).unwrap();
+    let model = Model::parse(&file).unwrap();
+    assert_eq!(write::backbone(&model), backbone);
+    let read: Vec<_> = model.tasks().map(|task| write::learned(&model, &task)).collect();
+    assert_eq!(read, tasks);
+    assert_eq!(Model::arena_len(&file), model.arena_bytes());
+}
+
+/// The golden file pins the format and the arithmetic: a version that changes either must change
+/// the format's number. `SEEDMASK_BLESS=1` writes it anew.
+#[test]
+fn golden_file_of_version_1() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
+    let (artifact, expected) = (format!("{folder}/v1.smk"), format!("{folder}/v1.logits"));
+    if std::env::var_os("SEEDMASK_BLESS").is_some() {
+        let file = sample();
+        let lines: Vec<String> =
+            logits(&Model::parse(&file).unwrap()).iter().map(|row| format!("{row:?}\n")).collect();
+        std::fs::write(&artifact, &file).unwrap();
+        std::fs::write(&expected, lines.concat()).unwrap();
+    }
+    let file = std::fs::read(&artifact).unwrap();
+    let model = Model::parse(&file).unwrap();
+    let lines: Vec<String> = logits(&model).iter().map(|row| format!("{row:?}\n")).collect();
+    assert_eq!(lines.concat(), std::fs::read_to_string(&expected).unwrap());
+    assert_eq!(file, sample(), "the writer no longer makes the golden file");
+}
+
+#[test]
+fn sample_outputs_are_alive() {
+    let file = sample();
+    let model = Model::parse(&file).unwrap();
+    let mut rows = logits(&model);
+    rows.sort();
+    rows.dedup();
+    assert!(rows.len() >= 10, "inputs and tasks hardly change the logits: {rows:?}");
+    let densities = seedmask_tests::densities(&model);
+    assert!(densities.iter().any(|&d| (0.2..0.4).contains(&d)), "{densities:?}");
+}
+
+#[test]
+fn any_alignment_gives_the_same_logits() {
+    let file = sample();
+    let expected = logits(&Model::parse(&file).unwrap());
+    for offset in 0..8 {
+        let mut moved = vec![0xa5; offset];
+        moved.extend_from_slice(&file);
+        let model = Model::parse(&moved[offset..]).unwrap();
+        assert_eq!(logits(&model), expected, "offset {offset}");
+    }
+}
+
+#[test]
+fn words_equal_the_reference() {
+    let file = sample();
+    let model = Model::parse(&file).unwrap();
+    let mut arena = Arena::<8192>::new();
+    let mut session = Session::new(model, &mut arena).unwrap();
+    for task in model.tasks() {
+        for salt in 0..16 {
+            session.input().copy_from_slice(&input(&model, salt));
+            let words = session.infer(task).unwrap().logits().to_vec();
+            session.input().copy_from_slice(&input(&model, salt));
+            let reference = session.infer_with::<Reference>(task).unwrap();
+            assert_eq!(words, reference.logits(), "{} {salt}", task.name());
+        }
+    }
+}
+
+#[test]
+fn an_arena_one_byte_short_is_refused_and_one_exact_is_not_passed() {
+    let file = sample();
+    let model = Model::parse(&file).unwrap();
+    let need = model.arena_bytes();
+    let mut memory = Arena::<8192>::new();
+    let memory: &mut [u8] = memory.as_mut();
+    let error = Session::new(model, &mut memory[..need - 1]).unwrap_err();
+    assert_eq!(error, ArenaError::TooSmall { need, have: need - 1 });
+
+    memory[need..].fill(0xa5);
+    {
+        let mut session = Session::new(model, &mut memory[..]).unwrap();
+        for task in model.tasks() {
+            session.input().copy_from_slice(&input(&model, 7));
+            session.infer(task).unwrap();
+        }
+    }
+    assert!(memory[need..].iter().all(|&byte| byte == 0xa5), "wrote past the arena");
+}
+
+#[test]
+fn what_the_arena_held_before_does_not_matter() {
+    let file = sample();
+    let model = Model::parse(&file).unwrap();
+    let expected = logits(&model);
+    let mut arena = Arena::<8192>::new();
+    arena.as_mut().fill(0xff);
+    let mut session = Session::new(model, &mut arena).unwrap();
+    session.input().copy_from_slice(&input(&model, 0));
+    let first = session.infer(model.tasks().next().unwrap()).unwrap();
+    assert_eq!(first.logits(), expected[0]);
+}
+
+#[test]
+fn inputs_above_127_are_refused_by_name() {
+    let file = sample();
+    let model = Model::parse(&file).unwrap();
+    let mut arena = Arena::<8192>::new();
+    let mut session = Session::new(model, &mut arena).unwrap();
+    session.input()[5] = 128;
+    let error = session.infer(model.task("mix").unwrap()).unwrap_err();
+    assert_eq!(error, InferError::Input { index: 5, found: 128 });
+}
+
+#[test]
+fn a_patch_holds_nothing_of_the_backbone_and_serves_no_other() {
+    let mut backbone = backbone();
+    let file = write::artifact(&backbone, &tasks(&backbone)).unwrap();
+    let model = Model::parse(&file).unwrap();
+    let mut new = task(&backbone, "fresh", 0.1, |_| None);
+    new.layers[0].mask = LearnedMask::SameAs(0);
+    let patch = write::patch(&model, &new).unwrap();
+    let fresh = Task::parse(&model, &patch).unwrap();
+    assert_eq!(write::learned(&model, &fresh), new);
+
+    // Name, labels, masks and epilogues are all that a patch holds besides its prologue.
+    let learned: usize = fresh
+        .program(&model)
+        .filter_map(|op| Some((op.learned?, op.same_as)))
+        .map(|((weights, _), same)| {
+            4 * weights.weights.rows as usize + if same.is_some() { 0 } else { weights.bytes.len() }
+        })
+        .sum();
+    assert!(patch.len() < learned + 32 + 100, "{} bytes for {learned} learned", patch.len());
+
+    let whole = write::artifact(&backbone, &[tasks(&backbone), vec![]].concat()).unwrap();
+    assert!(Task::parse(&Model::parse(&whole).unwrap(), &patch).is_ok());
+
+    // The mask that the patch shares is another one.
+    let mut others = tasks(&backbone);
+    others.swap(0, 1);
+    others[2].layers[0].mask = LearnedMask::SameAs(1);
+    others[2].layers[2].mask = LearnedMask::SameAs(1);
+    let repacked = write::artifact(&backbone, &others).unwrap();
+    let error = Task::parse(&Model::parse(&repacked).unwrap(), &patch).unwrap_err();
+    assert_eq!(error, ParseError::SameAs { layer: 0, task: 0 });
+
+    backbone.seed += 1;
+    let other = write::artifact(&backbone, &[]).unwrap();
+    let other = Model::parse(&other).unwrap();
+    let error = Task::parse(&other, &patch).unwrap_err();
+    let (found, expected) = (model.fingerprint(), other.fingerprint());
+    assert_eq!(error, ParseError::Fingerprint { found, expected });
+    let mut arena = Arena::<8192>::new();
+    let error = Session::new(other, &mut arena).unwrap().infer(fresh).unwrap_err();
+    assert_eq!(error, InferError::OtherBackbone { found, expected });
+}
+
+#[test]
+fn the_writer_refuses_what_the_reader_would() {
+    let backbone = backbone();
+    let twice = [task(&backbone, "a", 0.5, |_| None), task(&backbone, "a", 0.5, |_| None)];
+    assert_eq!(write::artifact(&backbone, &twice), Err(WriteError::Name("a".into())));
+
+    let mut shared = tasks(&backbone);
+    shared[2].layers[1].mask = LearnedMask::SameAs(9);
+    let error = write::artifact(&backbone, &shared).unwrap_err();
+    assert_eq!(error, WriteError::SameAs { task: "shared".into(), layer: 1 });
+
+    let mut steep = tasks(&backbone);
+    steep[0].layers[1].epilogue[0].0 = half::f16::from_f32(128.0);
+    let error = write::artifact(&backbone, &steep).unwrap_err();
+    assert_eq!(error, WriteError::Invalid(ParseError::Epilogue { layer: 1 }));
+}

@@ -1,0 +1,254 @@
+//! Outside bytes: whatever they are, parsing ends with an error that names what is wrong, or with a
+//! model that runs. Nothing panics.
+
+use half::f16;
+use proptest::prelude::*;
+use seedmask::artifact::{Limited, Part, write};
+use seedmask::layer::{Layer, Range, Tensor};
+use seedmask::{Arena, Model, ParseError, Session, Task};
+use seedmask_tests::{backbone, input, task, tasks};
+
+const PROLOGUE: usize = 32;
+
+fn sample() -> Vec<u8> {
+    let backbone = backbone();
+    write::artifact(&backbone, &tasks(&backbone)).expect("the sample is valid")
+}
+
+/// CRC-32 (ISO-HDLC) bit by bit: FORMAT.md's words, written a second time.
+fn crc32(bytes: impl Iterator<Item = u8>) -> u32 {
+    !bytes.fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| crc >> 1 ^ (0xedb8_8320 * (crc & 1)))
+    })
+}
+
+/// Makes an edited file pass for undamaged: checksum, and fingerprint if it is a backbone.
+fn reseal(file: &mut [u8]) {
+    for _ in 0..2 {
+        let bytes = file[..20].iter().chain(&file[24..]).copied();
+        let checksum = crc32(bytes);
+        file[20..24].copy_from_slice(&checksum.to_le_bytes());
+        if let Err(ParseError::Fingerprint { expected, .. }) = Model::parse(file) {
+            file[24..32].copy_from_slice(&expected.to_le_bytes());
+        }
+    }
+}
+
+/// Runs whatever parses, in a small arena.
+fn run(file: &[u8]) -> Result<(), ParseError> {
+    let model = Model::parse(file)?;
+    let mut arena = Arena::<8192>::new();
+    if let Ok(mut session) = Session::new(model, &mut arena) {
+        for task in model.tasks() {
+            let input = input(&model, 1);
+            session.input().copy_from_slice(&input);
+            let output = session.infer(task).expect("a checked task of a checked model runs");
+            assert!(output.argmax() < usize::from(task.classes()));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let file = sample();
+    for length in 0..file.len() {
+        let error = Model::parse(&file[..length]).unwrap_err();
+        assert!(matches!(error, ParseError::Truncated { .. }), "{length}: {error:?}");
+    }
+}
+
+#[test]
+fn every_bit_flip_is_noticed() {
+    let file = sample();
+    for bit in 0..file.len() * 8 {
+        let mut flipped = file.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Model::parse(&flipped).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn every_bit_flip_under_a_fresh_checksum_is_an_error_or_harmless() {
+    let file = sample();
+    let (mut refused, mut harmless) = (0, 0);
+    for bit in 0..file.len() * 8 {
+        let mut flipped = file.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        reseal(&mut flipped);
+        match run(&flipped) {
+            Ok(()) => harmless += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 1000 && harmless > 1000, "{refused} refused, {harmless} harmless");
+}
+
+#[test]
+fn every_bit_flip_of_a_patch_is_an_error_or_harmless() {
+    let backbone = backbone();
+    let file = sample();
+    let model = Model::parse(&file).unwrap();
+    let patch = write::patch(&model, &task(&backbone, "fresh", 0.2, |_| None)).unwrap();
+    let mut arena = Arena::<8192>::new();
+    let mut session = Session::new(model, &mut arena).unwrap();
+    for length in 0..patch.len() {
+        assert!(Task::parse(&model, &patch[..length]).is_err(), "{length}");
+    }
+    for bit in 0..patch.len() * 8 {
+        let mut flipped = patch.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert!(Task::parse(&model, &flipped).is_err(), "bit {bit}");
+        reseal(&mut flipped);
+        if let Ok(task) = Task::parse(&model, &flipped) {
+            session.input().copy_from_slice(&input(&model, 1));
+            session.infer(task).expect("a checked task runs");
+        }
+    }
+}
+
+/// One row a kind of damage: what is edited in a valid file, and the error that names it.
+#[test]
+fn damage_is_named() {
+    let file = sample();
+    let edit = |at: usize, bytes: &[u8]| {
+        let mut edited = file.clone();
+        edited[at..at + bytes.len()].copy_from_slice(bytes);
+        reseal(&mut edited);
+        Model::parse(&edited).unwrap_err()
+    };
+    assert_eq!(edit(0, b"ELF\x7f"), ParseError::Magic { found: *b"ELF\x7f" });
+    assert_eq!(edit(4, &[2, 0]), ParseError::Version { found: 2, supported: 1 });
+    assert_eq!(edit(6, &[1]), ParseError::Kind { found: 1 });
+    assert_eq!(edit(6, &[9]), ParseError::Kind { found: 9 });
+    let longer = file.len() as u32 + 1;
+    let have = file.len() as u32;
+    assert_eq!(edit(8, &longer.to_le_bytes()), ParseError::Truncated { need: longer, have });
+    let shorter = have - 1;
+    assert_eq!(
+        edit(8, &shorter.to_le_bytes()),
+        ParseError::Length { found: have, expected: shorter }
+    );
+    assert!(matches!(edit(16, &u32::MAX.to_le_bytes()), ParseError::Length { .. }));
+    let arena = Model::parse(&file).unwrap().arena_bytes() as u32 - 4;
+    assert!(matches!(edit(12, &arena.to_le_bytes()), ParseError::Placement { .. }));
+
+    let mut damaged = file.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert!(matches!(Model::parse(&damaged).unwrap_err(), ParseError::Checksum { .. }));
+
+    let mut renamed = file.clone();
+    renamed[24] ^= 1;
+    let bytes = renamed[..20].iter().chain(&renamed[24..]).copied();
+    let checksum = crc32(bytes);
+    renamed[20..24].copy_from_slice(&checksum.to_le_bytes());
+    assert!(matches!(Model::parse(&renamed).unwrap_err(), ParseError::Fingerprint { .. }));
+
+    let mut longer = file.clone();
+    longer.push(0);
+    let length = longer.len() as u32;
+    longer[8..12].copy_from_slice(&length.to_le_bytes());
+    reseal(&mut longer);
+    assert_eq!(Model::parse(&longer).unwrap_err(), ParseError::Malformed(Part::End));
+}
+
+#[test]
+fn counts_beyond_their_limits_are_named() {
+    // The manifest begins with the seed (a varint), then the tensor count.
+    let file = sample();
+    let seed_bytes = file[PROLOGUE..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+    let count_at = PROLOGUE + seed_bytes;
+    assert_eq!(file[count_at], 10, "tensor count");
+    for (count, found) in [(0u8, 0u32), (66, 66), (127, 127)] {
+        let mut edited = file.clone();
+        edited[count_at] = count;
+        reseal(&mut edited);
+        let error = Model::parse(&edited).unwrap_err();
+        assert_eq!(error, ParseError::Limit { what: Limited::Tensors, found, most: 65 });
+    }
+}
+
+/// Graphs that no arena or arithmetic can hold, each refused by the writer's own parse.
+#[test]
+fn impossible_graphs_are_named() {
+    let build = |change: &dyn Fn(&mut write::Backbone)| {
+        let mut backbone = backbone();
+        change(&mut backbone);
+        match write::artifact(&backbone, &[]) {
+            Err(write::WriteError::Invalid(error)) => error,
+            other => panic!("{other:?}"),
+        }
+    };
+    let error = build(&|b| b.tensors[5].height = 5);
+    assert_eq!(error, ParseError::Shape { layer: 4 });
+    let error = build(&|b| b.tensors[3].channels = 0);
+    assert_eq!(error, ParseError::Tensor { tensor: 3 });
+    let error = build(&|b| b.tensors[3].zero_point = 128);
+    assert_eq!(error, ParseError::Tensor { tensor: 3 });
+    let error = build(&|b| b.layers.swap(1, 2));
+    assert_eq!(error, ParseError::Order { layer: 1, tensor: 2 });
+    let error = build(&|b| {
+        if let Layer::Conv2d(conv) = &mut b.layers[1] {
+            conv.window.stride = [0, 1];
+        }
+    });
+    assert_eq!(error, ParseError::Shape { layer: 1 });
+    let error = build(&|b| {
+        if let Layer::Add(add) = &mut b.layers[3] {
+            add.scales[1] = f16::NAN.to_bits();
+        }
+    });
+    assert_eq!(error, ParseError::Shape { layer: 3 });
+    let error = build(&|b| {
+        if let Layer::Dense(dense) = &mut b.layers[8] {
+            dense.range = Range::Activations { low: 0 };
+        }
+    });
+    assert_eq!(error, ParseError::Shape { layer: 8 });
+    let error = build(&|b| {
+        b.tensors[0] = Tensor::map(60_000, 1, 2, 3);
+    });
+    assert!(matches!(error, ParseError::Shape { layer: 0 }), "{error:?}");
+    let error = build(&|b| {
+        b.stored[0].pop();
+    });
+    assert!(matches!(error, ParseError::Length { .. }), "{error:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Model::parse(&bytes).is_err());
+    }
+
+    /// A valid prologue before random bytes reaches the manifest.
+    #[test]
+    fn random_manifests_never_panic(
+        body in proptest::collection::vec(any::<u8>(), 0..400),
+        manifest in 0u32..400,
+    ) {
+        let mut file = sample()[..PROLOGUE].to_vec();
+        file.extend_from_slice(&body);
+        let length = file.len() as u32;
+        file[8..12].copy_from_slice(&length.to_le_bytes());
+        file[16..20].copy_from_slice(&manifest.min(body.len() as u32).to_le_bytes());
+        reseal(&mut file);
+        let _ = run(&file);
+    }
+
+    /// Several random edits of a valid file, resealed.
+    #[test]
+    fn random_edits_never_panic(
+        edits in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut file = sample();
+        for (at, byte) in edits {
+            let at = at.index(file.len());
+            file[at] = byte;
+        }
+        reseal(&mut file);
+        let _ = run(&file);
+    }
+}
