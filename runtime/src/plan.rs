@@ -56,7 +56,11 @@ pub(crate) fn lives(layers: impl Iterator<Item = Layer>) -> [Life; MAX_TENSORS] 
 }
 
 /// Whether `layer` may write its output over its first input, given where both lie.
-pub(crate) fn in_place(layer: &Layer, input: (&Tensor, Placement), output: (&Tensor, Placement)) -> bool {
+pub(crate) fn in_place(
+    layer: &Layer,
+    input: (&Tensor, Placement),
+    output: (&Tensor, Placement),
+) -> bool {
     let same_place = input.1 == output.1;
     match layer {
         Layer::Add(add) => same_place && add.left != add.right,
@@ -67,7 +71,11 @@ pub(crate) fn in_place(layer: &Layer, input: (&Tensor, Placement), output: (&Ten
 
 /// The halo that the plan must give tensor `id`: the widest padding of the layers that read it as
 /// a map, and none for the input and for inputs of dense layers. `None` where these collide.
-pub(crate) fn halo(id: TensorId, tensor: &Tensor, layers: impl Iterator<Item = Layer>) -> Option<u8> {
+pub(crate) fn halo(
+    id: TensorId,
+    tensor: &Tensor,
+    layers: impl Iterator<Item = Layer>,
+) -> Option<u8> {
     let mut halo = 0;
     let mut flat = id == 0 || tensor.element == Element::Logit;
     for layer in layers.filter(|layer| layer.inputs().0 == id || layer.inputs().1 == Some(id)) {
@@ -267,7 +275,8 @@ mod make {
 
     /// Largest first, each at the lowest offset that is free during its life.
     fn place(blocks: &[Block]) -> Option<Vec<u32>> {
-        let mut order: Vec<usize> = (0..blocks.len()).filter(|&i| blocks[i].over.is_none()).collect();
+        let mut order: Vec<usize> =
+            (0..blocks.len()).filter(|&i| blocks[i].over.is_none()).collect();
         order.sort_by_key(|&i| (core::cmp::Reverse(blocks[i].bytes), blocks[i].life.first));
         let mut offsets = vec![0u32; blocks.len()];
         let mut placed: Vec<usize> = Vec::new();
@@ -276,7 +285,9 @@ mod make {
             let mut taken: Vec<(u64, u64)> = placed
                 .iter()
                 .filter(|&&other| blocks[other].life.meets(block.life))
-                .map(|&other| (offsets[other].into(), u64::from(offsets[other]) + blocks[other].bytes))
+                .map(|&other| {
+                    (offsets[other].into(), u64::from(offsets[other]) + blocks[other].bytes)
+                })
                 .collect();
             taken.sort_unstable();
             let mut offset = 0u64;
@@ -360,9 +371,13 @@ mod tests {
 
     #[test]
     fn a_chain_needs_its_largest_neighbours_and_no_more() {
-        let tensors: alloc::vec::Vec<_> =
-            [64, 256, 32, 32].map(|n| Tensor::vector(n, 0)).into_iter().chain([Tensor::logits(8)]).collect();
-        let layers = [dense(0, 1, RELU), dense(1, 2, RELU), dense(2, 3, RELU), dense(3, 4, Range::Logits)];
+        let tensors: alloc::vec::Vec<_> = [64, 256, 32, 32]
+            .map(|n| Tensor::vector(n, 0))
+            .into_iter()
+            .chain([Tensor::logits(8)])
+            .collect();
+        let layers =
+            [dense(0, 1, RELU), dense(1, 2, RELU), dense(2, 3, RELU), dense(3, 4, Range::Logits)];
         assert_eq!(make(&tensors, &layers).unwrap().arena, 256 + 64);
     }
 

@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use crate::artifact::{Model, Op, Step, Task, low};
 use crate::epilogue::Affine;
-use crate::kernel::{Kernels, Planes, Sink, Source, Target, Words, storage};
+use crate::kernel::{Kernels, Planes, Reference, Sink, Source, Target, storage};
 use crate::layer::{Add, Element, Layer, MAX_ACTIVATION, TensorId};
 use crate::plan;
 
@@ -139,12 +139,12 @@ impl<'m, 'a> Session<'m, 'a> {
         self.arena.get_mut(offset..offset + bytes).unwrap_or_default()
     }
 
-    /// Runs the model under `task` with the portable word kernels.
+    /// Runs the model under `task` with the plain kernels.
     ///
     /// # Errors
     /// [`InferError`]; nothing was computed then.
     pub fn infer(&mut self, task: Task<'_>) -> Result<Output<'_>, InferError> {
-        self.infer_with::<Words>(task)
+        self.infer_with::<Reference>(task)
     }
 
     /// Runs the model under `task` with the kernels `K`. All kernels give the same bits.
@@ -248,7 +248,8 @@ impl<'m, 'a> Session<'m, 'a> {
         let (right_planes, right_range) = self.region(add.right)?;
         let (scales, shift) = add.fixed_point()?;
         let sum = |left: u8, right: u8| {
-            let product = i64::from(left) * i64::from(scales[0]) + i64::from(right) * i64::from(scales[1]);
+            let product =
+                i64::from(left) * i64::from(scales[0]) + i64::from(right) * i64::from(scales[1]);
             Affine { scale: 0, shift }.after(product, add.low)
         };
         if x_range == y_range {

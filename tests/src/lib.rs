@@ -23,16 +23,16 @@ pub fn backbone() -> Backbone {
     let window = Window::square;
     let one = f16::ONE.to_bits();
     let tensors = vec![
-        map(2, 9, 7, 3),         // 0 input
-        map(2, 9, 7, 3),         // 1 with halo
-        map(6, 9, 7, 64),        // 2 conv, linear
-        map(6, 9, 7, 64),        // 3 depthwise, linear
-        map(6, 9, 7, 0),         // 4 sum
-        map(6, 4, 3, 0),         // 5 max pool
-        map(8, 4, 3, 0),         // 6 conv of magnitudes
-        map(8, 1, 1, 0),         // 7 average pool
-        Tensor::vector(21, 0),   // 8 stored int8
-        Tensor::logits(5),       // 9
+        map(2, 9, 7, 3),       // 0 input
+        map(2, 9, 7, 3),       // 1 with halo
+        map(6, 9, 7, 64),      // 2 conv, linear
+        map(6, 9, 7, 64),      // 3 depthwise, linear
+        map(6, 9, 7, 0),       // 4 sum
+        map(6, 4, 3, 0),       // 5 max pool
+        map(8, 4, 3, 0),       // 6 conv of magnitudes
+        map(8, 1, 1, 0),       // 7 average pool
+        Tensor::vector(21, 0), // 8 stored int8
+        Tensor::logits(5),     // 9
     ];
     let layers = vec![
         Layer::Relayout(Relayout { input: 0, output: 1 }),

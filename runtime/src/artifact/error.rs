@@ -212,7 +212,10 @@ impl fmt::Display for ParseError {
             }
             Self::Shape { layer } => write!(f, "layer {layer}: the shapes around it do not chain"),
             Self::Placement { index, end, arena } => {
-                write!(f, "plan entry {index}: ends at byte {end} of an arena of {arena}, or is unaligned")
+                write!(
+                    f,
+                    "plan entry {index}: ends at byte {end} of an arena of {arena}, or is unaligned"
+                )
             }
             Self::Halo { tensor, found, expected } => {
                 write!(f, "tensor {tensor}: a halo of {found} where {expected} is expected")

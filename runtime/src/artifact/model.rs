@@ -180,7 +180,14 @@ impl<'a> Model<'a> {
 
     /// The layers in the order in which they run.
     pub fn steps(&self) -> Steps<'a> {
-        Steps { model: *self, index: 0, layers: self.layers, scratch: self.scratch, first: 0, stored: self.stored }
+        Steps {
+            model: *self,
+            index: 0,
+            layers: self.layers,
+            scratch: self.scratch,
+            first: 0,
+            stored: self.stored,
+        }
     }
 
     /// The tasks that the artifact holds.
@@ -214,7 +221,8 @@ impl<'a> Model<'a> {
         // Steps end where a tensor is missing; the count below tells.
         let mut steps = self.steps();
         for layer_index in 0..self.layer_count {
-            let layer = steps.peek_layer().ok_or(ParseError::Malformed(Part::Layer(layer_index)))?;
+            let layer =
+                steps.peek_layer().ok_or(ParseError::Malformed(Part::Layer(layer_index)))?;
             let (left, right) = layer.inputs();
             for tensor in [Some(left), right].into_iter().flatten() {
                 if !written.contains(&tensor) {
@@ -244,7 +252,8 @@ impl<'a> Model<'a> {
                 if weights.source == Source::StoredInt8 {
                     // At most 65535² a layer and 64 layers: no overflow in u64, and a file is
                     // never as long.
-                    stored = stored.saturating_add(usize::try_from(weights.len()).unwrap_or(usize::MAX));
+                    stored =
+                        stored.saturating_add(usize::try_from(weights.len()).unwrap_or(usize::MAX));
                 }
             }
         }
@@ -275,7 +284,8 @@ pub(super) fn split(file: &[u8], kind: Kind) -> Result<(Prologue, &[u8], &[u8]),
         return Err(ParseError::Kind { found: (prologue.kind == Kind::Patch).into() });
     }
     let (_, body) = file.split_at_checked(PROLOGUE).unwrap_or_default();
-    let (manifest, sections) = body.split_at_checked(prologue.manifest as usize).unwrap_or_default();
+    let (manifest, sections) =
+        body.split_at_checked(prologue.manifest as usize).unwrap_or_default();
     Ok((prologue, manifest, sections))
 }
 

@@ -49,8 +49,33 @@ impl Prologue {
         let Some((bytes, _)) = file.split_first_chunk::<PROLOGUE>() else {
             return Err(ParseError::Truncated { need: PROLOGUE as u32, have: file.len() as u32 });
         };
-        let [m0, m1, m2, m3, v0, v1, kind, reserved, l0, l1, l2, l3, a0, a1, a2, a3, n0, n1, n2, n3, c0, c1, c2, c3, fingerprint @ ..] =
-            *bytes;
+        let [
+            m0,
+            m1,
+            m2,
+            m3,
+            v0,
+            v1,
+            kind,
+            reserved,
+            l0,
+            l1,
+            l2,
+            l3,
+            a0,
+            a1,
+            a2,
+            a3,
+            n0,
+            n1,
+            n2,
+            n3,
+            c0,
+            c1,
+            c2,
+            c3,
+            fingerprint @ ..,
+        ] = *bytes;
         let magic = [m0, m1, m2, m3];
         if u32::from_le_bytes(magic) != u32::from_le_bytes(MAGIC) {
             return Err(ParseError::Magic { found: magic });

@@ -43,7 +43,11 @@ impl<'a> Task<'a> {
         let mut stream = Stream(manifest);
         let count: u16 = stream.take(Part::Task(0))?;
         if count != 1 || prologue.arena != 0 {
-            return Err(ParseError::Limit { what: Limited::PatchTasks, found: count.into(), most: 1 });
+            return Err(ParseError::Limit {
+                what: Limited::PatchTasks,
+                found: count.into(),
+                most: 1,
+            });
         }
         let cursor = Cursor { fingerprint: prologue.fingerprint, manifest: stream, sections };
         let task = cursor.read(Part::Task(0))?;
@@ -77,7 +81,13 @@ impl<'a> Task<'a> {
     /// under this task.
     pub fn program<'m: 'a>(&self, model: &Model<'m>) -> Program<'a> {
         let model: Model<'a> = *model;
-        Program { steps: model.steps(), model, parts: self.parts, sections: self.sections, layer: 0 }
+        Program {
+            steps: model.steps(),
+            model,
+            parts: self.parts,
+            sections: self.sections,
+            layer: 0,
+        }
     }
 
     pub(crate) fn first(model: &Model<'a>) -> Cursor<'a> {

@@ -152,11 +152,14 @@ pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, Write
         if tasks[..index].iter().any(|other| other.name == task.name) {
             return Err(WriteError::Name(task.name.clone()));
         }
-        let shared = |other: u16, layer: usize| {
-            match &tasks.get(usize::from(other))?.layers.get(layer)?.mask {
-                LearnedMask::Own { bytes, .. } => Some(section_checksum(bytes)),
-                LearnedMask::SameAs(_) => None,
-            }
+        let shared = |other: u16, layer: usize| match &tasks
+            .get(usize::from(other))?
+            .layers
+            .get(layer)?
+            .mask
+        {
+            LearnedMask::Own { bytes, .. } => Some(section_checksum(bytes)),
+            LearnedMask::SameAs(_) => None,
         };
         put_task(task, weighted, shared, &mut manifest, &mut sections)?;
     }
@@ -203,10 +206,7 @@ pub fn learned(model: &Model<'_>, task: &Task<'_>) -> Learned {
         let (weights, epilogue) = op.learned?;
         let mask = match op.same_as {
             Some(task) => LearnedMask::SameAs(task),
-            None => LearnedMask::Own {
-                encoding: weights.encoding,
-                bytes: weights.bytes.to_vec(),
-            },
+            None => LearnedMask::Own { encoding: weights.encoding, bytes: weights.bytes.to_vec() },
         };
         Some(LearnedLayer { mask, epilogue: epilogue.to_pairs() })
     });

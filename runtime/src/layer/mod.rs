@@ -81,6 +81,7 @@ impl Tensor {
 
 /// Where the weights of a layer come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Source {
     /// ±1 from the seed.
     SeededSigns,
