@@ -1,0 +1,209 @@
+//! Images to learn from: where they lie, how they are read, how they are varied.
+//!
+//! `catalog` names the data sets; `locate` finds their folders; `idx` reads the files; `fetch`
+//! downloads them; `augment` varies the training images.
+
+pub mod augment;
+pub mod catalog;
+pub mod fashion_mnist;
+pub mod fetch;
+pub mod idx;
+pub mod locate;
+pub mod mnist;
+
+use std::path::PathBuf;
+
+pub use catalog::{load, names};
+
+/// The part of a data set that is learned from, or the part that is only ever tested on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Split {
+    /// Training images.
+    Train,
+    /// Test images.
+    Test,
+}
+
+/// Labelled images of one shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Images {
+    /// Channels of an image.
+    pub channels: usize,
+    /// Rows of an image.
+    pub height: usize,
+    /// Columns of an image.
+    pub width: usize,
+    /// Device bytes 0..=127 (camera byte >> 1), image after image, each `[channel][row][column]`.
+    pub pixels: Vec<u8>,
+    /// The class of each image, below `classes.len()`.
+    pub labels: Vec<u8>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+}
+
+impl Images {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Bytes of one image.
+    pub fn image_len(&self) -> usize {
+        self.channels * self.height * self.width
+    }
+
+    /// The device bytes of image `index`. Panics when there is no such image.
+    pub fn image(&self, index: usize) -> &[u8] {
+        let length = self.image_len();
+        &self.pixels[index * length..][..length]
+    }
+
+    /// The images `range`, copied.
+    pub fn slice(&self, range: std::ops::Range<usize>) -> Images {
+        let length = self.image_len();
+        Images {
+            pixels: self.pixels[range.start * length..range.end * length].to_vec(),
+            labels: self.labels[range].to_vec(),
+            classes: self.classes.clone(),
+            ..*self
+        }
+    }
+}
+
+/// Why images could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// No data set has this name.
+    #[error("unknown data set `{found}`; known: {}", known.join(", "))]
+    UnknownName {
+        /// The name asked for.
+        found: String,
+        /// The names there are.
+        known: Vec<&'static str>,
+    },
+    /// The files are nowhere.
+    #[error(
+        "data set `{name}`: no {file} (or .gz) in any of:\n{}\n{how}",
+        places.iter().map(|place| format!("  {}", place.display())).collect::<Vec<_>>().join("\n")
+    )]
+    Missing {
+        /// The data set.
+        name: String,
+        /// The first file looked for.
+        file: String,
+        /// Every folder looked at.
+        places: Vec<PathBuf>,
+        /// How to get the data.
+        how: String,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A gzip file is damaged or ends early.
+    #[error("{}: damaged or truncated gzip: {source}", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        source: std::io::Error,
+    },
+    /// The contents are beyond any data set known here.
+    #[error("{}: more than {limit} bytes once expanded", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit.
+        limit: usize,
+    },
+    /// Not the IDX type or number of dimensions expected.
+    #[error("{}: IDX magic {found:#010x}, expected {expected:#010x}", path.display())]
+    WrongMagic {
+        /// The file.
+        path: PathBuf,
+        /// The four bytes found.
+        found: u32,
+        /// The four bytes expected.
+        expected: u32,
+    },
+    /// The file ends within its header.
+    #[error("{}: {found} bytes, but the IDX header needs {needed}", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the header.
+        needed: usize,
+        /// Bytes found.
+        found: usize,
+    },
+    /// The sizes in the header do not multiply to the bytes that follow.
+    #[error("{}: sizes {dimensions:?} in the header, but {found} bytes follow", path.display())]
+    WrongLength {
+        /// The file.
+        path: PathBuf,
+        /// Sizes in the header.
+        dimensions: Vec<usize>,
+        /// Bytes after the header.
+        found: usize,
+    },
+    /// Images and labels differ in number.
+    #[error("{}: {images} images, but {labels} labels", path.display())]
+    CountMismatch {
+        /// The file of images.
+        path: PathBuf,
+        /// Number of images.
+        images: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// Images of another size than the data set's.
+    #[error("{}: images of {found:?}, expected {expected:?}", path.display())]
+    WrongImageSize {
+        /// The file.
+        path: PathBuf,
+        /// Rows and columns found.
+        found: [usize; 2],
+        /// Rows and columns expected.
+        expected: [usize; 2],
+    },
+    /// A label beyond the classes.
+    #[error("{}: label {found} at {index}, expected one below {classes}", path.display())]
+    WrongLabel {
+        /// The file.
+        path: PathBuf,
+        /// The label found.
+        found: u8,
+        /// Where.
+        index: usize,
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A download failed.
+    #[error("{url}: {reason}")]
+    Download {
+        /// What was asked for.
+        url: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A downloaded file is not the published one.
+    #[error("{url}: sha256 of the expanded contents is {found}, expected {expected}")]
+    WrongChecksum {
+        /// What was asked for.
+        url: String,
+        /// The checksum found.
+        found: String,
+        /// The checksum expected.
+        expected: String,
+    },
+}
