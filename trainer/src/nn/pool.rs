@@ -1,0 +1,207 @@
+//! Maximum and average under a window. A global average pool is a window as large as the map.
+
+use rayon::prelude::*;
+use seedmask::layer::{Pool as DevicePool, Window};
+
+use super::{Precision, STEPS_PER_UNIT, Shape};
+
+/// Shapes of one pooling layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Shape of the input map.
+    pub input: Shape,
+    /// Shape of the output map, with as many channels.
+    pub output: Shape,
+    /// Kernel, stride and padding.
+    pub window: Window,
+}
+
+impl Pool {
+    /// The largest value under each window (padding never wins) and the tap that has it (the first
+    /// of equals).
+    pub fn forward_max(&self, input: &[f32], output: &mut [f32], taps: &mut [u16]) {
+        let planes = output.par_chunks_mut(self.output.pixels());
+        planes
+            .zip(taps.par_chunks_mut(self.output.pixels()))
+            .zip(input.par_chunks(self.input.pixels()))
+            .with_min_len(16)
+            .for_each(|((output, taps), input)| {
+                output.fill(f32::NEG_INFINITY);
+                self.each_tap(|tap, pixel, seen| {
+                    if input[seen] > output[pixel] {
+                        output[pixel] = input[seen];
+                        taps[pixel] = tap as u16;
+                    }
+                });
+            });
+    }
+
+    /// Gives each window's gradient to the input that won.
+    pub fn backward_max(&self, output_gradient: &[f32], taps: &[u16], input_gradient: &mut [f32]) {
+        let planes = input_gradient.par_chunks_mut(self.input.pixels());
+        planes
+            .zip(taps.par_chunks(self.output.pixels()))
+            .zip(output_gradient.par_chunks(self.output.pixels()))
+            .with_min_len(16)
+            .for_each(|((input, taps), output)| {
+                input.fill(0.0);
+                for (pixel, (&tap, &gradient)) in taps.iter().zip(output).enumerate() {
+                    input[self.seen(pixel, tap as usize)] += gradient;
+                }
+            });
+    }
+
+    /// The mean under each window, padding counted as 0, rounded by the device's rule on inputs
+    /// with this zero point: `(Σ bytes · M + 2²³) >> 24` with `M = round(2²⁴ / area)`.
+    pub fn forward_average(
+        &self,
+        precision: Precision,
+        zero_point: u8,
+        input: &[f32],
+        output: &mut [f32],
+    ) {
+        let area = self.window.area();
+        let reciprocal = i64::from(DevicePool::reciprocal(area));
+        let (zero, bytes_of_zeros) = (f32::from(zero_point), area as f32 * f32::from(zero_point));
+        output
+            .par_chunks_mut(self.output.pixels())
+            .zip(input.par_chunks(self.input.pixels()))
+            .with_min_len(16)
+            .for_each(|(output, input)| {
+                output.fill(0.0);
+                self.each_tap(|_, pixel, seen| output[pixel] += input[seen]);
+                for value in output {
+                    *value = match precision {
+                        Precision::Exact => *value / area as f32,
+                        Precision::Quantised => {
+                            let bytes = *value * STEPS_PER_UNIT + bytes_of_zeros;
+                            let byte = (bytes as i64 * reciprocal + (1 << 23)) >> 24;
+                            (byte as f32 - zero) / STEPS_PER_UNIT
+                        }
+                    };
+                }
+            });
+    }
+
+    /// Shares each window's gradient among its inputs; rounding is passed straight through.
+    pub fn backward_average(&self, output_gradient: &[f32], input_gradient: &mut [f32]) {
+        let share = 1.0 / self.window.area() as f32;
+        input_gradient
+            .par_chunks_mut(self.input.pixels())
+            .zip(output_gradient.par_chunks(self.output.pixels()))
+            .with_min_len(16)
+            .for_each(|(input, output)| {
+                input.fill(0.0);
+                self.each_tap(|_, pixel, seen| input[seen] += output[pixel] * share);
+            });
+    }
+
+    /// Calls `visit(tap, output pixel, input pixel)` for every tap that is not in the padding.
+    #[inline(always)]
+    fn each_tap(&self, mut visit: impl FnMut(usize, usize, usize)) {
+        let [kernel_y, kernel_x] = self.window.kernel.map(usize::from);
+        for y in 0..self.output.height {
+            for ky in 0..kernel_y {
+                let Some(seen_y) = self.seen_row(y, ky) else { continue };
+                for x in 0..self.output.width {
+                    for kx in 0..kernel_x {
+                        let Some(seen_x) = self.seen_column(x, kx) else { continue };
+                        let pixel = y * self.output.width + x;
+                        visit(ky * kernel_x + kx, pixel, seen_y * self.input.width + seen_x);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The input pixel that `tap` of output `pixel` sees; the tap is not in the padding.
+    fn seen(&self, pixel: usize, tap: usize) -> usize {
+        let [stride_y, stride_x] = self.window.stride.map(usize::from);
+        let kernel_x = self.window.kernel[1] as usize;
+        let (y, x) = (pixel / self.output.width, pixel % self.output.width);
+        let seen_y = y * stride_y + tap / kernel_x - self.window.padding[0] as usize;
+        let seen_x = x * stride_x + tap % kernel_x - self.window.padding[1] as usize;
+        seen_y * self.input.width + seen_x
+    }
+
+    fn seen_row(&self, y: usize, ky: usize) -> Option<usize> {
+        let row = y * self.window.stride[0] as usize + ky;
+        row.checked_sub(self.window.padding[0] as usize).filter(|&row| row < self.input.height)
+    }
+
+    fn seen_column(&self, x: usize, kx: usize) -> Option<usize> {
+        let column = x * self.window.stride[1] as usize + kx;
+        column.checked_sub(self.window.padding[1] as usize).filter(|&c| c < self.input.width)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::check::{assert_close, dot, random};
+
+    fn pool(input: Shape, window: Window) -> Pool {
+        let (height, width) = window.output(input.height as u16, input.width as u16).unwrap();
+        Pool { input, output: Shape::map(input.channels, height as usize, width as usize), window }
+    }
+
+    fn cases() -> [Pool; 3] {
+        [
+            pool(Shape::map(3, 6, 4), Window::square(2, 2, 0)),
+            pool(Shape::map(2, 7, 7), Window::square(3, 2, 1)),
+            pool(Shape::map(4, 5, 5), Window::square(5, 1, 0)),
+        ]
+    }
+
+    #[test]
+    fn maximum_and_its_gradient() {
+        let pool = pool(Shape::map(1, 2, 4), Window::square(2, 2, 0));
+        let (mut output, mut taps, mut back) = ([0.0; 2], [0; 2], [9.0; 8]);
+        pool.forward_max(&[1.0, 2.0, -5.0, -6.0, 4.0, 4.0, -8.0, -5.0], &mut output, &mut taps);
+        assert_eq!((output, taps), ([4.0, -5.0], [2, 0]));
+        pool.backward_max(&[10.0, 20.0], &taps, &mut back);
+        assert_eq!(back, [0.0, 0.0, 20.0, 0.0, 10.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn gradients_are_those_of_differences() {
+        for pool in cases() {
+            let (inputs, outputs) = (pool.input.len() * 3, pool.output.len() * 3);
+            let (x, u, r) = (random(inputs, 1), random(inputs, 2), random(outputs, 3));
+            let mut gradient = vec![f32::NAN; inputs];
+            pool.backward_average(&r, &mut gradient);
+            let mut output = vec![0.0; outputs];
+            pool.forward_average(Precision::Exact, 0, &u, &mut output);
+            assert_close(dot(&gradient, &u), dot(&r, &output), "average");
+
+            let mut taps = vec![0; outputs];
+            let loss = |step: f32, taps: &mut [u16], output: &mut [f32]| {
+                let moved: Vec<f32> = x.iter().zip(&u).map(|(x, u)| x + step * u).collect();
+                pool.forward_max(&moved, output, taps);
+                dot(&r, output)
+            };
+            let step = 1e-4;
+            let difference =
+                loss(step, &mut taps, &mut output) - loss(-step, &mut taps, &mut output);
+            loss(0.0, &mut taps, &mut output);
+            pool.backward_max(&r, &taps, &mut gradient);
+            let expected = difference / (2.0 * f64::from(step));
+            assert!((dot(&gradient, &u) - expected).abs() < 0.02 * expected.abs().max(1.0));
+        }
+    }
+
+    #[test]
+    fn averages_round_half_up_on_bytes() {
+        let pool = pool(Shape::map(1, 2, 2), Window::square(2, 1, 0));
+        let mut output = [0.0];
+        for (zero_point, steps, expected) in [
+            (0, [1.0, 1.0, 0.0, 0.0], 1.0),
+            (64, [-1.0, -1.0, 0.0, 0.0], 0.0),
+            (64, [-3.0; 4], -3.0),
+        ] {
+            let input = steps.map(|step| step / STEPS_PER_UNIT);
+            pool.forward_average(Precision::Quantised, zero_point, &input, &mut output);
+            assert_eq!(output[0] * STEPS_PER_UNIT, expected);
+        }
+    }
+}
