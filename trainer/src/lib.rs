@@ -1,1 +1,19 @@
-//! Seedmask.
+//! Trains masks over seeded networks.
+//!
+//! The data flows through the folders in this order:
+//! - [`data`]: images from files;
+//! - [`recipe`]: what to train, as TOML;
+//! - [`nn`]: the layers, forward and backward;
+//! - [`method`]: how weights and masks come about;
+//! - [`train`]: the loop that puts them together, and [`checkpoint`], its state on disk.
+
+pub mod checkpoint;
+pub mod data;
+pub mod method;
+pub mod nn;
+pub mod optimiser;
+pub mod random;
+pub mod recipe;
+pub mod schedule;
+pub mod train;
+pub mod trained;
