@@ -4,4 +4,5 @@
 
 pub mod counter;
 pub mod exit;
+pub mod plain;
 pub mod stack;

@@ -2,8 +2,8 @@
 #![no_std]
 #![no_main]
 
-use qemu_m4 as board;
 use defmt_semihosting as _;
+use qemu_m4 as board;
 use seedmask_support::exit;
 
 #[panic_handler]

@@ -1,0 +1,21 @@
+//! A number to the host without any formatting machinery, for programs that are measured.
+
+use semihosting::sys::arm_compat::sys_writec;
+
+/// Writes `name=VALUE` and a line's end.
+pub fn write(name: &str, value: usize) {
+    for byte in name.bytes() {
+        sys_writec(byte);
+    }
+    sys_writec(b'=');
+    digits(value);
+    sys_writec(b'\n');
+}
+
+/// Writes a number in decimal.
+fn digits(value: usize) {
+    if value >= 10 {
+        digits(value / 10);
+    }
+    sys_writec(b'0' + (value % 10) as u8);
+}
