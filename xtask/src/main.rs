@@ -1,2 +1,64 @@
-//! The repository's chores.
-fn main() {}
+//! The repository's chores: `cargo xtask CHORE`.
+
+mod board;
+mod command;
+mod data;
+mod demo;
+mod elf;
+mod emulated;
+mod firmware;
+mod host;
+mod paths;
+mod probe;
+mod qemu;
+mod run;
+mod setup;
+mod size;
+mod test;
+mod toolchain;
+
+// Shared with the firmware, which is a workspace of its own.
+#[path = "../../firmware/app/build/idx.rs"]
+mod idx;
+#[allow(dead_code, reason = "the firmware uses the rest")]
+#[path = "../../firmware/app/src/images.rs"]
+mod images;
+#[path = "../../firmware/app/src/pattern.rs"]
+mod pattern;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask setup              install what is missing, or say what to type
+cargo xtask demo               train two tasks over one seed and run them on emulated boards
+cargo xtask test               every check of continuous integration
+cargo xtask size               flash and stack of the linked runtime against its budgets
+cargo xtask run BOARD [BIN]    run a program of a board in the emulator (qemu-m4, qemu-m0; demo)";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let result = match words[..] {
+        ["setup"] => setup::setup(),
+        ["demo"] => demo::demo(),
+        ["test"] => test::test(),
+        ["size"] => size::size(&firmware::Content::default()),
+        ["run", board] => run::run(board, "demo"),
+        ["run", board, bin] => run::run(board, bin),
+        ["help" | "--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! What must not be in a linked runtime: a panic, formatting, float helpers on a core without
+//! floating point. The symbols of the bin `probe`, which calls every public function, tell.
+
+use anyhow::{Result, bail};
+
+use crate::{
+    board::Board,
+    elf::Elf,
+    firmware::{self, Content},
+};
+
+/// Marks of a reachable panic: the handler's own function, and the library's.
+const PANIC: &[&str] = &["a_panic_is_reachable", "4core9panicking"];
+
+/// Marks of the formatting machinery.
+const FORMATTING: &[&str] = &["4core3fmt"];
+
+/// Marks of floating point in software: ARM's names and the compiler's.
+const FLOAT: &[&str] =
+    &["__aeabi_f", "__aeabi_d", "__aeabi_i2f", "__aeabi_ui2f", "sf3", "df3", "sisf", "sidf"];
+
+/// Targets whose core has no floating point.
+const WITHOUT_FLOAT: &[&str] = &["thumbv6m-none-eabi"];
+
+/// Links the probe of a board and looks for what must not be in it.
+pub fn check(board: &Board, content: &Content) -> Result<()> {
+    let found = find(board, content, &[])?;
+    if !found.is_empty() {
+        bail!("the runtime links what it must not:\n  {}", found.join("\n  "));
+    }
+    // Proof that the marks are the right ones: a probe with each fault is caught.
+    let faulty = find(board, content, &["--features", "faulty-probe"])?;
+    let kinds = 1 + usize::from(WITHOUT_FLOAT.contains(&board.target));
+    if faulty.len() < kinds {
+        bail!("a probe with {kinds} faults was found to have these only: {faulty:?}");
+    }
+    Ok(())
+}
+
+/// One line a kind of fault, with the symbols that show it.
+fn find(board: &Board, content: &Content, arguments: &[&str]) -> Result<Vec<String>> {
+    let elf = Elf::read(&firmware::build_with(board, "probe", content, arguments)?)?;
+    let mut kinds = vec![("panics", PANIC), ("formatting", FORMATTING)];
+    if WITHOUT_FLOAT.contains(&board.target) {
+        kinds.push(("float helpers", FLOAT));
+    }
+    let faults = kinds.into_iter().filter_map(|(kind, marks)| {
+        let symbols = elf.matching(marks);
+        (!symbols.is_empty()).then(|| format!("{kind}: {}", symbols.join(" ")))
+    });
+    Ok(faults.collect())
+}

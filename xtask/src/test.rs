@@ -1,0 +1,164 @@
+//! `cargo xtask test`: all that continuous integration checks.
+
+use std::{env, fs, path::PathBuf, process::Command, time::Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use crate::{
+    board::BOARDS,
+    command, emulated,
+    firmware::{self, Content},
+    idx, paths, probe, setup, size,
+};
+
+/// Data sets of the committed sample, in the order of the demo model's tasks.
+const SAMPLE: [&str; 2] = ["tests/data/fashion-mnist", "tests/data/mnist"];
+
+/// Images of each that the boards classify.
+const IMAGES_A_TASK: usize = 100;
+
+/// The checks so far.
+#[derive(Default)]
+struct Checks {
+    passed: usize,
+    failed: Vec<String>,
+}
+
+impl Checks {
+    /// Makes one check, prints how it went, and goes on.
+    fn check(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
+        println!("== {name}");
+        let start = Instant::now();
+        let result = check();
+        let seconds = start.elapsed().as_secs_f32();
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok: {name} ({seconds:.1} s)");
+            }
+            Err(error) => {
+                println!("FAILED: {name} ({seconds:.1} s)\n{error:#}");
+                self.failed.push(name.to_owned());
+            }
+        }
+    }
+}
+
+/// Runs every check, also after one failed; any failure is an error.
+pub fn test() -> Result<()> {
+    setup::setup()?;
+    let mut checks = Checks::default();
+    host(&mut checks);
+    boards(&mut checks)?;
+    if command::exists("cargo-deny") {
+        checks.check("licences and advisories of dependencies", || {
+            command::run(cargo().args([
+                "deny",
+                "--offline",
+                "check",
+                "bans",
+                "licenses",
+                "sources",
+            ]))
+        });
+    }
+    println!("\nchecks: {} passed, {} failed", checks.passed, checks.failed.len());
+    if !checks.failed.is_empty() {
+        bail!("failed:\n  {}", checks.failed.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Format, lints and tests of what runs on the host.
+fn host(checks: &mut Checks) {
+    checks.check("format", || {
+        command::run(cargo().args(["fmt", "--all", "--check"]))?;
+        command::run(cargo().args(["fmt", "--all", "--check"]).current_dir(firmware_folder()))
+    });
+    checks.check("lints of the host's crates", || {
+        command::run(cargo().args(["clippy", "--quiet", "--locked", "--workspace"]).args([
+            "--all-targets",
+            "--",
+            "-Dwarnings",
+        ]))
+    });
+    checks.check("feature sets of the runtime", || {
+        for features in ["", "defmt", "write"] {
+            let mut check = cargo();
+            check.args(["check", "--quiet", "--locked", "-p", "seedmask", "--features", features]);
+            command::run(&mut check)?;
+        }
+        Ok(())
+    });
+    checks.check("tests of the host's crates", || {
+        command::run(cargo().args(["test", "--quiet", "--locked", "--workspace"]))
+    });
+}
+
+/// Everything about the boards.
+fn boards(checks: &mut Checks) -> Result<()> {
+    let artifact = paths::root().join("trainer/models/demo.smk");
+    let images = images()?;
+    let content = Content {
+        artifact: Some(artifact.clone()),
+        images: Some(images.clone()),
+        cases: Some(cases()?),
+        logits: true,
+    };
+    let read =
+        |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    for board in &BOARDS {
+        let name = board.name;
+        checks.check(&format!("{name}: lints"), || firmware::clippy(board, &content));
+        checks.check(&format!("{name}: counter of instructions"), || {
+            emulated::counter(board, &content)
+        });
+        checks.check(&format!("{name}: the case table, bit for bit"), || {
+            match emulated::cases(board, &content)? {
+                0 => Err(anyhow!("the case table is empty")),
+                cases => {
+                    println!("{cases} cases, two kernels each, as on the host");
+                    Ok(())
+                }
+            }
+        });
+        checks.check(&format!("{name}: the demo, bit for bit"), || {
+            let demo = emulated::demo(board, &read(&artifact)?, &read(&images)?, &content)?;
+            println!("{} images, all logits as on the host", demo.compared);
+            Ok(())
+        });
+        checks.check(&format!("{name}: no panic, no formatting, no float helper"), || {
+            probe::check(board, &content)
+        });
+    }
+    checks.check("flash and stack within budgets", || size::size(&content));
+    Ok(())
+}
+
+/// The committed sample as a file of images.
+fn images() -> Result<PathBuf> {
+    let tasks: Result<Vec<_>, _> = SAMPLE
+        .iter()
+        .map(|folder| idx::test_images(&paths::root().join(folder), IMAGES_A_TASK))
+        .collect();
+    let path = firmware::scratch("sample.bin")?;
+    fs::write(&path, idx::pack(&tasks?))?;
+    Ok(path)
+}
+
+/// The case table as a folder of artifacts.
+fn cases() -> Result<PathBuf> {
+    let folder = firmware::scratch("cases/.")?;
+    Ok(folder)
+}
+
+/// The cargo that runs this program, in the repository's root.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(paths::root());
+    cargo
+}
+
+fn firmware_folder() -> PathBuf {
+    paths::root().join("firmware")
+}
