@@ -78,13 +78,29 @@ impl Generator {
         x ^ (x >> 16)
     }
 
-    /// The word of row `row`, mask word `word`, in a layer of `words` mask words a row whose words
-    /// begin at `first`. Two neighbouring rows share a generator word, the odd one rotated by 8:
-    /// half the generator's cost in kernels that run rows in pairs.
+    /// The words of row `row` in a layer of `words` mask words a row whose words begin at `first`.
+    /// Two neighbouring rows share their generator words, the odd one rotated by 8: half the
+    /// generator's cost in kernels that run rows in pairs.
     #[inline(always)]
-    pub const fn row_word(self, first: u32, row: u32, words: u32, word: u32) -> u32 {
-        self.word(first.wrapping_add((row / 2).wrapping_mul(words)).wrapping_add(word))
-            .rotate_left(8 * (row & 1))
+    pub const fn row(self, first: u32, row: u32, words: u32) -> RowWords {
+        let begin = first.wrapping_add((row / 2).wrapping_mul(words));
+        let generator = Self { start: self.start.wrapping_add(begin), key: self.key };
+        RowWords { generator, rotation: 8 * (row & 1) }
+    }
+}
+
+/// The words of one row of a layer: see [`Generator::row`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RowWords {
+    generator: Generator,
+    rotation: u32,
+}
+
+impl RowWords {
+    /// The word beside mask word `word` of the row.
+    #[inline(always)]
+    pub const fn word(self, word: u32) -> u32 {
+        self.generator.word(word).rotate_left(self.rotation)
     }
 }
 
@@ -95,18 +111,12 @@ pub const fn bit_of(i: usize) -> u32 {
     (8 * (i % 4) + 7 - (i % WORD) / 4) as u32
 }
 
-/// The mask word of a seeded mask of density `q`/256: each bit is set with that probability.
-/// Horner's scheme over the bits of `q`: `or` where the bit is 1, `and` where it is 0.
-pub fn seeded_mask_word(
-    planes: &[Generator; 8],
-    q: u8,
-    first: u32,
-    row: u32,
-    words: u32,
-    word: u32,
-) -> u32 {
+/// Mask word `word` of a row of a seeded mask of density `q`/256, given the row's words of
+/// [`mask_planes`]: each bit is set with that probability. Horner's scheme over the bits of `q`:
+/// `or` where the bit is 1, `and` where it is 0.
+pub fn seeded_mask_word(planes: &[RowWords; 8], q: u8, word: u32) -> u32 {
     planes.iter().enumerate().fold(0, |mask, (bit, plane)| {
-        let random = plane.row_word(first, row, words, word);
+        let random = plane.word(word);
         if q >> bit & 1 == 1 { mask | random } else { mask & random }
     })
 }

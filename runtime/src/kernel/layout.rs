@@ -61,16 +61,15 @@ impl Planes {
         if self.pad == 0 {
             return;
         }
-        for plane in bytes.chunks_mut(self.plane()).take(self.channels) {
-            let rows = plane.chunks_mut(self.stride());
-            for (y, row) in rows.enumerate() {
-                let inside = (self.pad..self.pad + self.height).contains(&y);
-                let end = if inside { self.pad.min(row.len()) } else { row.len() };
-                row[..end].fill(self.zero_point);
+        let inside = self.pad..self.pad + self.height;
+        for plane in bytes.chunks_mut(self.plane().max(1)).take(self.channels) {
+            for (y, row) in plane.chunks_mut(self.stride().max(1)).enumerate() {
+                let end = if inside.contains(&y) { self.pad } else { row.len() };
+                row.iter_mut().take(end).for_each(|byte| *byte = self.zero_point);
             }
         }
-        let tail = (self.channels * self.plane()).min(bytes.len());
-        bytes[tail..].fill(self.zero_point);
+        let tail = bytes.get_mut(self.channels * self.plane()..).unwrap_or(&mut []);
+        tail.fill(self.zero_point);
     }
 
     /// The elements of one row, without halo.

@@ -2,12 +2,11 @@
 
 mod layout;
 mod reference;
+mod words;
 
 pub use layout::{Planes, storage};
 pub use reference::Reference;
-
-/// The kernels that suit every 32-bit target.
-pub type Words = Reference;
+pub use words::Words;
 
 use crate::epilogue::Epilogue;
 use crate::layer::{Pool, Window};
@@ -45,8 +44,9 @@ pub struct Sink<'a> {
 
 /// One implementation of every layer's sums. Chosen by type, so that a program links one set.
 ///
-/// Shapes were checked when the artifact was parsed; no function panics or reads out of bounds for
-/// any mask, and `scratch` holds at least [`crate::layer::Layer::scratch`] bytes.
+/// Shapes, masks and activations were checked before ([`LayerWeights::check`], bytes 0..=127), and
+/// `scratch` holds at least [`crate::layer::Layer::scratch`] bytes; what is too short gives wrong
+/// sums, never a panic.
 pub trait Kernels {
     /// `target[o] = epilogue(Σ w[o][i]·x[i])`.
     fn dense(

@@ -1,9 +1,10 @@
 //! Walking a layer row by row, whatever its encoding.
 
 use super::rice::{Reader, RiceRow};
-use super::values::Values;
+use super::values::{Drawn, LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
-use crate::random::{Generator, WORD, mask_planes, seeded_mask_word};
+use crate::layer::Source;
+use crate::random::{Generator, RowWords, WORD, mask_planes, seeded_mask_word};
 
 /// Where mask word `word` of `row` stands among the words of a raw section.
 pub(super) const fn raw_index(rows: u32, words: u32, row: u32, word: u32) -> u32 {
@@ -13,28 +14,22 @@ pub(super) const fn raw_index(rows: u32, words: u32, row: u32, word: u32) -> u32
     pair.wrapping_mul(words).wrapping_add(in_pair)
 }
 
-/// Where the rows of a layer come from, before any of them is read.
+/// Where the masks of a layer come from.
 #[derive(Clone, Debug)]
-enum Masks<'a> {
-    Words(MaskWords<'a>),
-    Rice(Reader<'a>),
-    Gaps(&'a [u8]),
-}
-
-/// Encodings that give a mask word for every 32 inputs.
-#[derive(Clone, Debug)]
-enum MaskWords<'a> {
+enum LayerMasks<'a> {
     Full,
     Raw(&'a [[u8; 4]]),
     Seeded { planes: [Generator; 8], density: u8 },
+    Rice(Reader<'a>),
+    Gaps(&'a [u8]),
 }
 
 /// The rows of a layer in order.
 #[derive(Clone, Debug)]
 pub struct Rows<'a> {
     layer: LayerWeights<'a>,
-    masks: Masks<'a>,
-    values: Values<'a>,
+    masks: LayerMasks<'a>,
+    values: LayerValues<'a>,
     tail: u32,
     row: u32,
 }
@@ -42,15 +37,17 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     pub(super) fn new(layer: &LayerWeights<'a>) -> Self {
         let masks = match layer.encoding {
-            Encoding::Full => Masks::Words(MaskWords::Full),
-            Encoding::Raw => Masks::Words(MaskWords::Raw(layer.bytes.as_chunks().0)),
-            Encoding::RiceGaps { parameter } => Masks::Rice(Reader::new(layer.bytes, parameter)),
-            Encoding::SignedGaps => Masks::Gaps(layer.bytes),
+            Encoding::Full => LayerMasks::Full,
+            Encoding::Raw => LayerMasks::Raw(layer.bytes.as_chunks().0),
+            Encoding::RiceGaps { parameter } => {
+                LayerMasks::Rice(Reader::new(layer.bytes, parameter))
+            }
+            Encoding::SignedGaps => LayerMasks::Gaps(layer.bytes),
             Encoding::Seeded { density } => {
-                Masks::Words(MaskWords::Seeded { planes: mask_planes(layer.seed), density })
+                LayerMasks::Seeded { planes: mask_planes(layer.seed), density }
             }
         };
-        Self { layer: *layer, masks, values: Values::new(layer), tail: layer.tail(), row: 0 }
+        Self { layer: *layer, masks, values: LayerValues::new(layer), tail: layer.tail(), row: 0 }
     }
 
     /// The next row; `None` after the last. Never panics.
@@ -60,37 +57,42 @@ impl<'a> Rows<'a> {
             return None;
         }
         self.row += 1;
-        let values = self.values.of_row(&self.layer, row);
-        Some(match &mut self.masks {
-            Masks::Words(masks) => Row::Words(WordRow {
-                masks: masks.clone(),
-                layer: self.layer,
-                row,
-                values,
-                tail: self.tail,
-                word: 0,
-                mask: 0,
-            }),
-            Masks::Rice(reader) => {
+        let (words, first) = (weights.words(), self.layer.first);
+        let masks = match &mut self.masks {
+            LayerMasks::Full => MaskWords::Full,
+            LayerMasks::Raw(masks) => {
+                let start = raw_index(weights.rows, words, row, 0) as usize;
+                let lone = row & 1 == 0 && row + 1 == weights.rows;
+                MaskWords::Raw(RawWords {
+                    words: masks.get(start..).unwrap_or(&[]),
+                    step_log2: u32::from(!lone),
+                })
+            }
+            LayerMasks::Seeded { planes, density } => MaskWords::Seeded {
+                planes: planes.map(|plane| plane.row(first, row, words)),
+                density: *density,
+            },
+            LayerMasks::Rice(reader) => {
                 let start = row.wrapping_mul(weights.inputs);
                 RiceRow::skip(reader, start);
                 let end = start.saturating_add(weights.inputs);
-                Row::Rice(RiceRow { reader: reader.clone(), start, end, values })
+                let values = self.values.row(&self.layer, row);
+                return Some(Row::Rice(RiceRow { reader: reader.clone(), start, end, values }));
             }
-            Masks::Gaps(bytes) => match GapRow::split(bytes) {
-                Some((lists, rest)) => {
-                    *bytes = rest;
-                    Row::Gaps(lists)
-                }
-                None => return None,
-            },
-        })
+            LayerMasks::Gaps(bytes) => {
+                let (lists, rest) = GapRow::split(bytes)?;
+                *bytes = rest;
+                return Some(Row::Gaps(lists));
+            }
+        };
+        let values = self.values.row(&self.layer, row);
+        Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
     }
 
     /// Takes back a row that was read to its end, so that codes are not read a second time to find
     /// the next one.
     pub(crate) fn resume(&mut self, row: Row<'a>) {
-        if let (Masks::Rice(reader), Row::Rice(read)) = (&mut self.masks, row) {
+        if let (LayerMasks::Rice(reader), Row::Rice(read)) = (&mut self.masks, row) {
             *reader = read.reader;
         }
     }
@@ -108,6 +110,17 @@ pub enum Row<'a> {
     Gaps(GapRow<'a>),
 }
 
+impl Row<'_> {
+    /// Where the weights come from.
+    pub(crate) fn source(&self) -> Source {
+        match self {
+            Row::Words(row) => row.source(),
+            Row::Rice(row) => row.values.source(),
+            Row::Gaps(_) => Source::SeededSigns,
+        }
+    }
+}
+
 impl Iterator for Row<'_> {
     type Item = (u32, i32);
 
@@ -121,13 +134,38 @@ impl Iterator for Row<'_> {
     }
 }
 
+/// Encodings that give a mask word for every 32 inputs.
+#[derive(Clone, Debug)]
+enum MaskWords<'a> {
+    Full,
+    Raw(RawWords<'a>),
+    Seeded { planes: [RowWords; 8], density: u8 },
+}
+
+/// The words of a row of [`Encoding::Raw`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawWords<'a> {
+    /// From the row's first word on.
+    words: &'a [[u8; 4]],
+    /// 1 where the words of another row stand in between.
+    step_log2: u32,
+}
+
+impl RawWords<'_> {
+    /// Mask word `word` of the row.
+    #[inline(always)]
+    pub(crate) fn word(self, word: u32) -> u32 {
+        let index = (word << self.step_log2) as usize;
+        self.words.get(index).map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    }
+}
+
 /// A row of an encoding that gives mask words: read as words, or weight by weight.
 #[derive(Clone, Debug)]
 pub struct WordRow<'a> {
     masks: MaskWords<'a>,
-    layer: LayerWeights<'a>,
-    row: u32,
     values: Values<'a>,
+    words: u32,
     tail: u32,
     /// The word to be read next.
     word: u32,
@@ -135,27 +173,47 @@ pub struct WordRow<'a> {
     mask: u32,
 }
 
-impl WordRow<'_> {
+impl<'a> WordRow<'a> {
+    /// Where the weights come from.
+    pub(crate) fn source(&self) -> Source {
+        self.values.source()
+    }
+
+    /// Mask words of the row.
+    pub(crate) fn words(&self) -> u32 {
+        self.words
+    }
+
+    /// Raw masks and ±1 weights, the pair that kernels have a loop of its own for.
+    pub(crate) fn raw_signs(&self) -> Option<(RawWords<'a>, RowWords)> {
+        match (&self.masks, self.values.drawn()) {
+            (MaskWords::Raw(masks), Drawn::Signs(signs)) => Some((*masks, signs)),
+            _ => None,
+        }
+    }
+
+    /// The stored weights of a row without a mask, a byte an input.
+    pub(crate) fn full_stored(&self) -> Option<&'a [u8]> {
+        match (&self.masks, self.values.drawn()) {
+            (MaskWords::Full, Drawn::Stored(stored)) => Some(stored),
+            _ => None,
+        }
+    }
+
     /// The next mask word with the sign bits and the two magnitude bits of its weights (0 where the
     /// source has none); unused bits of the mask are 0.
     #[inline(always)]
     pub(crate) fn next_word(&mut self) -> Option<(u32, [u32; 3])> {
-        let weights = self.layer.weights;
-        let (words, word) = (weights.words(), self.word);
-        if word >= words {
+        let word = self.word;
+        if word >= self.words {
             return None;
         }
         self.word += 1;
-        let used = if self.word == words { self.tail } else { u32::MAX };
+        let used = if self.word == self.words { self.tail } else { u32::MAX };
         let mask = match &self.masks {
             MaskWords::Full => u32::MAX,
-            MaskWords::Raw(masks) => {
-                let index = raw_index(weights.rows, words, self.row, word) as usize;
-                masks.get(index).map_or(0, |bytes| u32::from_le_bytes(*bytes))
-            }
-            MaskWords::Seeded { planes, density } => {
-                seeded_mask_word(planes, *density, self.layer.first, self.row, words, word)
-            }
+            MaskWords::Raw(masks) => masks.word(word),
+            MaskWords::Seeded { planes, density } => seeded_mask_word(planes, *density, word),
         };
         self.values.load(word);
         Some((mask & used, self.values.block()))

@@ -2,58 +2,90 @@
 
 use super::LayerWeights;
 use crate::layer::Source;
-use crate::random::{Generator, Stream, WORD, bit_of};
+use crate::random::{Generator, RowWords, Stream, WORD, bit_of};
 
 /// The weights of one row, 32 inputs at a time.
 #[derive(Clone, Debug)]
 pub(super) struct Values<'a> {
-    source: Source,
-    /// Signs, then the two bits of a magnitude.
-    generators: [Generator; 3],
-    first: u32,
-    row: u32,
-    words: u32,
-    /// The row's stored weights.
-    stored: &'a [u8],
+    drawn: Drawn<'a>,
     /// The mask word whose bits are in `block`; beyond all words at first.
     word: u32,
+    /// Signs, then the two bits of a magnitude.
     block: [u32; 3],
 }
 
-impl<'a> Values<'a> {
-    /// Values of no row yet.
+/// Where the weights of one row come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Drawn<'a> {
+    /// ±1.
+    Signs(RowWords),
+    /// ±{1, 2, 4}: signs, then the two bits of a magnitude.
+    Magnitudes([RowWords; 3]),
+    /// A byte an input.
+    Stored(&'a [u8]),
+}
+
+/// What gives the weights of every row of a layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum LayerValues<'a> {
+    Signs(Generator),
+    Magnitudes([Generator; 3]),
+    Stored(&'a [u8]),
+}
+
+impl<'a> LayerValues<'a> {
     pub(super) fn new(layer: &LayerWeights<'a>) -> Self {
-        let streams = [Stream::Signs, Stream::MagnitudeHigh, Stream::MagnitudeLow];
-        Self {
-            source: layer.weights.source,
-            generators: streams.map(|stream| Generator::new(layer.seed, stream)),
-            first: layer.first,
-            row: 0,
-            words: layer.weights.words(),
-            stored: &[],
-            word: u32::MAX,
-            block: [0; 3],
+        let generator = |stream| Generator::new(layer.seed, stream);
+        match layer.weights.source {
+            Source::SeededSigns => Self::Signs(generator(Stream::Signs)),
+            Source::SeededMagnitudes => Self::Magnitudes(
+                [Stream::Signs, Stream::MagnitudeHigh, Stream::MagnitudeLow].map(generator),
+            ),
+            Source::StoredInt8 => Self::Stored(layer.stored),
         }
     }
 
-    /// The values of `row`.
-    pub(super) fn of_row(&self, layer: &LayerWeights<'a>, row: u32) -> Self {
-        let inputs = layer.weights.inputs as usize;
-        let start = (row as usize).wrapping_mul(inputs);
-        let stored = layer.stored.get(start..).and_then(|rest| rest.get(..inputs));
-        Self { row, stored: stored.unwrap_or(&[]), ..self.clone() }
+    pub(super) fn row(&self, layer: &LayerWeights<'a>, row: u32) -> Values<'a> {
+        let (first, words) = (layer.first, layer.weights.words());
+        let drawn = match *self {
+            Self::Signs(signs) => Drawn::Signs(signs.row(first, row, words)),
+            Self::Magnitudes(all) => {
+                Drawn::Magnitudes(all.map(|generator| generator.row(first, row, words)))
+            }
+            Self::Stored(stored) => {
+                let inputs = layer.weights.inputs as usize;
+                let start = (row as usize).wrapping_mul(inputs);
+                let row = stored.get(start..).and_then(|rest| rest.get(..inputs));
+                Drawn::Stored(row.unwrap_or(&[]))
+            }
+        };
+        Values { drawn, word: u32::MAX, block: [0; 3] }
+    }
+}
+
+impl<'a> Values<'a> {
+    /// Where they come from.
+    #[inline(always)]
+    pub(super) fn drawn(&self) -> Drawn<'a> {
+        self.drawn
+    }
+
+    pub(super) fn source(&self) -> Source {
+        match self.drawn {
+            Drawn::Signs(_) => Source::SeededSigns,
+            Drawn::Magnitudes(_) => Source::SeededMagnitudes,
+            Drawn::Stored(_) => Source::StoredInt8,
+        }
     }
 
     /// Goes to mask word `word`.
     #[inline(always)]
     pub(super) fn load(&mut self, word: u32) {
         self.word = word;
-        let [signs, high, low] = self.generators;
-        let draw = |from: Generator| from.row_word(self.first, self.row, self.words, word);
-        self.block = match self.source {
-            Source::SeededSigns => [draw(signs), 0, 0],
-            Source::SeededMagnitudes => [draw(signs), draw(high), draw(low)],
-            Source::StoredInt8 => [0; 3],
+        self.block = match self.drawn {
+            Drawn::Signs(signs) => [signs.word(word), 0, 0],
+            Drawn::Magnitudes(all) => all.map(|words| words.word(word)),
+            Drawn::Stored(_) => [0; 3],
         };
     }
 
@@ -66,8 +98,8 @@ impl<'a> Values<'a> {
     /// The weight at `bit` of the loaded word, which is that of input `index`.
     #[inline(always)]
     pub(super) fn weight_at(&self, bit: u32, index: u32) -> i32 {
-        if self.source == Source::StoredInt8 {
-            return self.stored.get(index as usize).map_or(0, |byte| i32::from(*byte as i8));
+        if let Drawn::Stored(stored) = self.drawn {
+            return stored.get(index as usize).map_or(0, |byte| i32::from(*byte as i8));
         }
         let [signs, high, low] = self.block.map(|word| (word >> bit & 1) as i32);
         let magnitude = 1 << (high + (high & low));

@@ -195,10 +195,9 @@ fn signed_gaps(
     let signs = Generator::new(seed, Stream::Signs);
     let mut section = Vec::new();
     for (row, kept) in (0..).zip(bits.chunks(inputs)) {
-        let minus = |index: usize| {
-            let word = signs.row_word(first, row, words, (index / WORD) as u32);
-            word >> bit_of(index % WORD) & 1 == 1
-        };
+        let signs = signs.row(first, row, words);
+        let minus =
+            |index: usize| signs.word((index / WORD) as u32) >> bit_of(index % WORD) & 1 == 1;
         let bridges = bridges(kept, minus).ok_or(EncodeError::Unbridgeable { row })?;
         let list = |sign: bool| -> Vec<u8> {
             let mut indices: Vec<usize> =

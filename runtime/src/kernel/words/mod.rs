@@ -1,0 +1,85 @@
+//! Kernels for every 32-bit core, in plain Rust: four bytes at a time in one register, summed in
+//! two 16-bit lanes. No CLZ, division, float or 64-bit multiplication in an inner loop.
+//!
+//! `dense` sums rows, `taps` turns a row into lists of offsets, `tile` sums those lists over some
+//! neighbouring outputs at once, `window` walks a map in tiles, `pool` pools.
+
+mod dense;
+mod pool;
+mod taps;
+mod tile;
+mod window;
+
+use super::{Kernels, Sink, Source, Target};
+use crate::epilogue::Epilogue;
+use crate::layer::{Pool, Window};
+use crate::mask::LayerWeights;
+
+/// The sums, for every 32-bit core.
+#[derive(Clone, Copy, Debug)]
+pub struct Words;
+
+/// Bytes 0 and 2 of a word: two 16-bit lanes.
+const EVEN: u32 = 0x00ff_00ff;
+
+impl Kernels for Words {
+    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target, _: &mut [u32]) {
+        dense::dense(weights, epilogue, x, target);
+    }
+
+    fn conv2d(
+        weights: &LayerWeights,
+        epilogue: &Epilogue,
+        low: u8,
+        window: &Window,
+        x: Source,
+        y: Sink,
+        scratch: &mut [u32],
+    ) {
+        window::windows(weights, epilogue, low, window, x, y, 0, scratch);
+    }
+
+    fn depthwise(
+        weights: &LayerWeights,
+        epilogue: &Epilogue,
+        low: u8,
+        window: &Window,
+        x: Source,
+        y: Sink,
+        scratch: &mut [u32],
+    ) {
+        let plane = x.planes.plane();
+        window::windows(weights, epilogue, low, window, x, y, plane, scratch);
+    }
+
+    fn pool(pool: &Pool, x: Source, y: Sink) {
+        pool::pool(pool, x, y);
+    }
+}
+
+/// Two 16-bit lanes for each pair of bytes. `all` sums whole words and wraps, `high` bytes 1 and 3;
+/// what `high` carried into `all` is taken off at the end. No lane may pass 65,535: that is 516
+/// activations of 127, of which each added byte may hold two.
+#[derive(Clone, Copy, Default)]
+struct Lanes {
+    all: u32,
+    high: u32,
+}
+
+/// Activations that may be added to a lane before it is read: 512·127 < 2¹⁶.
+const FLUSH: usize = 512;
+
+impl Lanes {
+    #[inline(always)]
+    fn add(&mut self, bytes: u32) {
+        self.all = self.all.wrapping_add(bytes);
+        self.high = self.high.wrapping_add(bytes >> 8 & EVEN);
+    }
+
+    /// The sums of bytes 0, 1, 2 and 3.
+    #[inline(always)]
+    fn sums(self) -> [i32; 4] {
+        let low = self.all.wrapping_sub(self.high << 8);
+        [low & 0xffff, self.high & 0xffff, low >> 16, self.high >> 16].map(|sum| sum as i32)
+    }
+}

@@ -1,0 +1,144 @@
+//! A row of a convolution as lists of offsets into the input, built once a row in scratch.
+
+use crate::kernel::Planes;
+use crate::layer::{Source, Window};
+use crate::mask::{Row, Rows};
+
+/// Division of numbers below 2¹⁶ by one number, without a division: one multiplication and a
+/// correction.
+#[derive(Clone, Copy)]
+struct Divisor {
+    value: u32,
+    /// `floor(2¹⁶ / value)`: the quotient is exact or one too small.
+    reciprocal: u32,
+}
+
+impl Divisor {
+    fn new(value: u32) -> Self {
+        let value = value.max(1);
+        Self { value, reciprocal: (1 << 16) / value }
+    }
+
+    /// Quotient and remainder.
+    #[inline(always)]
+    fn divide(self, number: u32) -> (u32, u32) {
+        let quotient = number.wrapping_mul(self.reciprocal) >> 16;
+        let rest = number.wrapping_sub(quotient.wrapping_mul(self.value));
+        if rest >= self.value { (quotient + 1, rest - self.value) } else { (quotient, rest) }
+    }
+}
+
+/// From an input of a row to its offset from the upper left corner of the window.
+#[derive(Clone, Copy)]
+pub(super) struct Geometry {
+    area: Divisor,
+    width: Divisor,
+    plane: u32,
+    stride: u32,
+}
+
+impl Geometry {
+    pub(super) fn new(planes: &Planes, window: &Window) -> Self {
+        Self {
+            area: Divisor::new(window.area()),
+            width: Divisor::new(window.kernel[1].into()),
+            plane: planes.plane() as u32,
+            stride: planes.stride() as u32,
+        }
+    }
+
+    #[inline(always)]
+    fn offset(&self, input: u32) -> u32 {
+        let (channel, tap) = self.area.divide(input);
+        let (y, x) = self.width.divide(tap);
+        channel.wrapping_mul(self.plane).wrapping_add(y.wrapping_mul(self.stride)).wrapping_add(x)
+    }
+}
+
+/// Magnitudes of seeded weights, each with lists of its own.
+pub(super) const LEVELS: [i32; 3] = [1, 2, 4];
+
+/// The kept weights of one row.
+pub(super) enum Taps<'s> {
+    /// Offsets of plus and minus weights for each of [`LEVELS`].
+    Signed([(&'s [u32], &'s [u32]); 3]),
+    /// Any `i8` weight in the low byte, its offset in the 24 bits above.
+    Stored(&'s [u32]),
+}
+
+/// Offsets that a [`Taps::Stored`] can hold.
+pub(super) const STORED_REACH: usize = 1 << 24;
+
+impl<'s> Taps<'s> {
+    /// Reads `row` of `rows`. Plus lists grow from the front of `scratch`, minus lists from its
+    /// back; a row has no more entries than `scratch` has words.
+    pub(super) fn read<'a>(
+        rows: &mut Rows<'a>,
+        row: Row<'a>,
+        geometry: &Geometry,
+        scratch: &'s mut [u32],
+    ) -> Self {
+        match row.source() {
+            Source::SeededSigns => Self::signed(rows, row, geometry, scratch, 1),
+            Source::SeededMagnitudes => Self::signed(rows, row, geometry, scratch, LEVELS.len()),
+            Source::StoredInt8 => Self::stored(rows, row, geometry, scratch),
+        }
+    }
+
+    fn signed<'a>(
+        rows: &mut Rows<'a>,
+        row: Row<'a>,
+        geometry: &Geometry,
+        scratch: &'s mut [u32],
+        levels: usize,
+    ) -> Self {
+        let mut free = scratch;
+        let mut lists: [(&[u32], &[u32]); 3] = Default::default();
+        for (list, level) in lists.iter_mut().zip(LEVELS).take(levels) {
+            let (mut front, mut back) = (0, free.len());
+            let mut pass = row.clone();
+            for (input, weight) in pass.by_ref() {
+                let offset = geometry.offset(input);
+                if weight == level && front < back {
+                    if let Some(entry) = free.get_mut(front) {
+                        *entry = offset;
+                        front += 1;
+                    }
+                } else if weight == -level && front < back {
+                    if let Some(entry) = free.get_mut(back - 1) {
+                        *entry = offset;
+                        back -= 1;
+                    }
+                }
+            }
+            rows.resume(pass);
+            let all = core::mem::take(&mut free);
+            let (all, minus) = all.split_at_mut_checked(back).unwrap_or_default();
+            let (plus, rest) = all.split_at_mut_checked(front).unwrap_or_default();
+            *list = (plus, minus);
+            free = rest;
+        }
+        Self::Signed(lists)
+    }
+
+    fn stored<'a>(
+        rows: &mut Rows<'a>,
+        mut row: Row<'a>,
+        geometry: &Geometry,
+        scratch: &'s mut [u32],
+    ) -> Self {
+        let mut count = 0;
+        for (entry, (input, weight)) in scratch.iter_mut().zip(row.by_ref()) {
+            *entry = geometry.offset(input) << 8 | u32::from(weight as u8);
+            count += 1;
+        }
+        rows.resume(row);
+        Self::Stored(scratch.get(..count).unwrap_or(&[]))
+    }
+}
+
+/// Offset and weight of an entry of [`Taps::Stored`].
+#[inline(always)]
+pub(super) fn unpack(entry: u32) -> (usize, i32) {
+    ((entry >> 8) as usize, i32::from(entry as u8 as i8))
+}

@@ -1,0 +1,119 @@
+//! Convolutions of both kinds: a row of weights becomes lists of taps, and the lists run over the
+//! output plane tile by tile. Padding is read from the input's halo.
+
+use super::taps::{Geometry, STORED_REACH, Taps};
+use super::tile;
+use crate::epilogue::{Affine, Epilogue};
+use crate::kernel::{Kernels, Reference, Sink, Source};
+use crate::layer::Window;
+use crate::mask::LayerWeights;
+
+/// `step` bytes lie between the windows of one output channel and those of the next: 0 where all
+/// channels are read, a plane where each reads its own.
+#[expect(clippy::too_many_arguments, reason = "the kernel interface and one more")]
+pub(super) fn windows(
+    weights: &LayerWeights,
+    epilogue: &Epilogue,
+    low: u8,
+    window: &Window,
+    x: Source,
+    y: Sink,
+    step: usize,
+    scratch: &mut [u32],
+) {
+    if step == 0 && x.planes.len() > STORED_REACH {
+        // Maps of more than 16 MiB.
+        return Reference::conv2d(weights, epilogue, low, window, x, y, scratch);
+    }
+    let geometry = Geometry::new(&x.planes, window);
+    let mut rows = weights.rows();
+    let mut channel = 0;
+    while let Some(row) = rows.next_row() {
+        let taps = Taps::read(&mut rows, row, &geometry, scratch);
+        let plane = Plane {
+            taps: &taps,
+            affine: epilogue.row(channel),
+            low,
+            reach: reach(&x, window, step),
+            stride: window.stride[1].into(),
+        };
+        let bytes = x.bytes.get(channel * step..).unwrap_or(&[]);
+        for line in 0..y.planes.height {
+            let start = corner(&x, window, line);
+            let outputs = y.planes.row_mut(y.bytes, channel, line);
+            plane.line(bytes.get(start..).unwrap_or(&[]), outputs);
+        }
+        channel += 1;
+    }
+}
+
+/// Where the window of the first output of `line` begins; the halo covers the padding.
+fn corner(x: &Source, window: &Window, line: usize) -> usize {
+    let [top, left, ..] = window.padding.map(usize::from);
+    let [down, _] = window.stride.map(usize::from);
+    let (pad, stride) = (x.planes.pad, x.planes.stride());
+    (line * down + pad.saturating_sub(top)) * stride + pad.saturating_sub(left)
+}
+
+/// The largest offset of a tap.
+fn reach(x: &Source, window: &Window, step: usize) -> usize {
+    let [height, width] = window.kernel.map(|size| usize::from(size.saturating_sub(1)));
+    let planes = if step == 0 { x.planes.channels.saturating_sub(1) } else { 0 };
+    planes * x.planes.plane() + height * x.planes.stride() + width
+}
+
+/// One output channel.
+struct Plane<'t> {
+    taps: &'t Taps<'t>,
+    affine: Affine,
+    low: u8,
+    reach: usize,
+    stride: usize,
+}
+
+impl Plane<'_> {
+    /// One row of outputs; the window of the first begins at the first byte of `x`.
+    fn line(&self, x: &[u8], outputs: &mut [u8]) {
+        let len = outputs.len();
+        let mut done = 0;
+        while done < len {
+            let size = self.tile_size(len, done, x.len());
+            // The last tile may begin within the one before: it then writes the same bytes again.
+            let at = done.min(len - size);
+            let x = x.get(at * self.stride..).unwrap_or(&[]);
+            let outputs = outputs.get_mut(at..at + size).unwrap_or(&mut []);
+            let taps = self.taps;
+            match (self.stride, size) {
+                (1, 16) => self.write(tile::by_one::<4>(x, taps).as_flattened(), outputs),
+                (1, 8) => self.write(tile::by_one::<2>(x, taps).as_flattened(), outputs),
+                (1, 4) => self.write(tile::by_one::<1>(x, taps).as_flattened(), outputs),
+                (2, 8) => self.write(tile::by_two::<4>(x, taps).as_flattened(), outputs),
+                (2, 4) => self.write(tile::by_two::<2>(x, taps).as_flattened(), outputs),
+                _ => self.write(&[tile::single(x, taps)], outputs),
+            }
+            done = at + size;
+        }
+    }
+
+    /// Outputs to make at once where `done` of `len` are made: a tile of which more than half is
+    /// new, and whose words end with the `bytes` of the input.
+    fn tile_size(&self, len: usize, done: usize, bytes: usize) -> usize {
+        let largest = match self.stride {
+            1 => 16,
+            2 => 8,
+            _ => return 1,
+        };
+        let fits = |size: usize| {
+            let Some(last) = len.checked_sub(size) else { return false };
+            let end = (done.min(last) + size) * self.stride + self.reach;
+            size <= largest && (size == 4 || len - done > size / 2) && end <= bytes
+        };
+        [16, 8, 4].into_iter().find(|size| fits(*size)).unwrap_or(1)
+    }
+
+    fn write(&self, sums: &[i32], outputs: &mut [u8]) {
+        for (output, sum) in outputs.iter_mut().zip(sums) {
+            *output = self.affine.activation(*sum, self.low);
+        }
+    }
+}
