@@ -1,1 +1,8 @@
-//! Seedmask.
+//! The layers that tests and benchmarks share.
+//!
+//! [`cases`] is the one table of shapes, masks and densities; [`built`] makes a layer of it that
+//! kernels can run; [`artifact`] makes a file of it for a board; [`statistics`] measures the
+//! generator.
+
+pub mod built;
+pub mod cases;

@@ -132,21 +132,25 @@ impl Window {
 
     /// Output height and width for an input of `height` × `width`; `None` where the window does
     /// not fit, a size is 0, or the padding is as large as the kernel (taps that see nothing).
-    pub fn output(&self, height: u16, width: u16) -> Option<(u16, u16)> {
+    pub const fn output(&self, height: u16, width: u16) -> Option<(u16, u16)> {
         let [top, left, bottom, right] = self.padding;
-        let rows = extent(height, self.kernel[0], self.stride[0], top, bottom)?;
-        let columns = extent(width, self.kernel[1], self.stride[1], left, right)?;
-        Some((rows, columns))
+        let rows = extent(height, self.kernel[0], self.stride[0], top, bottom);
+        let columns = extent(width, self.kernel[1], self.stride[1], left, right);
+        match (rows, columns) {
+            (Some(rows), Some(columns)) => Some((rows, columns)),
+            _ => None,
+        }
     }
 }
 
-fn extent(size: u16, kernel: u8, stride: u8, before: u8, after: u8) -> Option<u16> {
+const fn extent(size: u16, kernel: u8, stride: u8, before: u8, after: u8) -> Option<u16> {
     if kernel == 0 || stride == 0 || before >= kernel || after >= kernel {
         return None;
     }
-    let padded = u32::from(size) + u32::from(before) + u32::from(after);
-    let steps = padded.checked_sub(u32::from(kernel))? / u32::from(stride);
-    u16::try_from(steps + 1).ok()
+    let padded = size as u32 + before as u32 + after as u32;
+    let Some(rest) = padded.checked_sub(kernel as u32) else { return None };
+    let steps = rest / stride as u32 + 1;
+    if steps > u16::MAX as u32 { None } else { Some(steps as u16) }
 }
 
 /// One layer of a backbone.

@@ -1,0 +1,267 @@
+//! A layer with mask, epilogue, input and memory: everything that a kernel is given.
+
+use bitvec::prelude::*;
+use half::f16;
+use seedmask::epilogue::Epilogue;
+use seedmask::kernel::{Kernels, Planes, Sink, Source as Input, Target};
+use seedmask::layer::{Element, Layer, Range, Source, Tensor, Weights};
+use seedmask::mask::{Encoding, LayerWeights, decode, encode, smallest};
+use seedmask::random::{Generator, Stream};
+
+use crate::cases::{Case, Mask, Variant};
+
+/// Input byte `i` of a case, for tests on both sides of a cable: the upper seven bits of word `i`
+/// of the host's stream 1 of the artifact's seed.
+pub fn input_byte(seed: u64, i: u32) -> u8 {
+    (Generator::new(seed, Stream::Host(1)).word(i) >> 25) as u8
+}
+
+/// A layer that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Built {
+    layer: Layer,
+    input: Planes,
+    output: Planes,
+    learned: Option<Learned>,
+    x: Vec<u8>,
+    y: Vec<u8>,
+    logits: Vec<i32>,
+    scratch: Vec<u32>,
+}
+
+/// What a weighted layer has on top.
+#[derive(Clone, Debug)]
+pub struct Learned {
+    /// Rows, inputs, source.
+    pub weights: Weights,
+    /// How the mask is stored.
+    pub encoding: Encoding,
+    /// The mask's section.
+    pub mask: Vec<u8>,
+    /// Scale and shift of every output channel.
+    pub epilogue: Vec<(f16, f16)>,
+    /// Stored weights, or none.
+    pub stored: Vec<i8>,
+    /// Seed of the backbone.
+    pub seed: u64,
+    /// Index of the layer's first generator word.
+    pub first: u32,
+}
+
+impl Learned {
+    /// A random mask and an epilogue that spreads the sums over the activations; `None` for an
+    /// encoding that cannot express the mask.
+    pub fn new(weights: Weights, variant: Variant, seed: u64, first: u32) -> Option<Self> {
+        let weights = Weights { source: variant.source, ..weights };
+        let random = Generator::new(seed, Stream::Host(2));
+        let threshold = u64::from(variant.density) * (1 << 32) / 100;
+        let mut bits: BitVec = (0..weights.len() as u32)
+            .map(|flat| u64::from(random.word(flat)) < threshold)
+            .collect();
+        let encoding = match variant.mask {
+            Mask::Full => {
+                bits.fill(true);
+                Encoding::Full
+            }
+            Mask::Raw => Encoding::Raw,
+            Mask::Rice => Encoding::RiceGaps { parameter: rice_parameter(variant.density) },
+            Mask::Gaps => Encoding::SignedGaps,
+            Mask::Seeded => {
+                let density = (u32::from(variant.density) * 256 / 100).clamp(1, 255) as u8;
+                Encoding::Seeded { density }
+            }
+        };
+        let mask = match encoding {
+            Encoding::Seeded { .. } => Vec::new(),
+            _ => encode(encoding, &bits, weights, seed, first).ok()?,
+        };
+        let random = Generator::new(seed, Stream::Host(3));
+        let count = if weights.source == Source::StoredInt8 { weights.len() as u32 } else { 0 };
+        let stored = (0..count).map(|flat| (random.word(flat) >> 24) as i8).collect();
+        let typical = match weights.source {
+            Source::SeededSigns => 1.0,
+            Source::SeededMagnitudes => 2.3,
+            Source::StoredInt8 => 74.0,
+        };
+        let kept = f32::from(variant.density) / 100.0 * weights.inputs as f32;
+        let spread = 30.0 / (64.0 * typical * kept.max(1.0).sqrt());
+        let epilogue = (0..weights.rows)
+            .map(|row| {
+                let (scale, shift) = ((row % 5) as f32 * 0.3 - 0.7, (row % 7) as f32 * 9.0);
+                (f16::from_f32(scale * spread), f16::from_f32(30.0 + shift))
+            })
+            .collect();
+        Some(Self { weights, encoding, mask, epilogue, stored, seed, first })
+    }
+
+    /// The mask that the smallest section holds, as a check on the encoders.
+    pub fn smallest(&self) -> (Encoding, Vec<u8>) {
+        let stored = self.stored_bytes();
+        let bits = decode(&self.layer(&stored));
+        smallest(&bits, self.weights, self.seed, self.first)
+    }
+
+    fn stored_bytes(&self) -> Vec<u8> {
+        self.stored.iter().map(|weight| *weight as u8).collect()
+    }
+
+    fn epilogue_bytes(&self) -> Vec<u8> {
+        let channel = |(scale, shift): &(f16, f16)| [scale.to_le_bytes(), shift.to_le_bytes()];
+        self.epilogue.iter().flat_map(channel).flatten().collect()
+    }
+
+    fn layer<'a>(&'a self, stored: &'a [u8]) -> LayerWeights<'a> {
+        LayerWeights {
+            weights: self.weights,
+            seed: self.seed,
+            first: self.first,
+            encoding: self.encoding,
+            bytes: &self.mask,
+            stored,
+        }
+    }
+}
+
+/// The Rice parameter for a density per cent: the logarithm of the mean gap, roughly.
+fn rice_parameter(density: u8) -> u8 {
+    let mean = 100.0 / f32::from(density.max(1)) * 0.69;
+    mean.log2().round().max(0.0) as u8
+}
+
+impl Built {
+    /// `case` as `variant`, on random inputs; `None` where they do not go together, or where the
+    /// session runs the layer without a kernel.
+    pub fn new(case: &Case, variant: Variant, seed: u64) -> Option<Self> {
+        Self::layer(case.layer, case.input, case.output, variant, seed, 0)
+    }
+
+    /// `layer` from `input` to `output` with a halo `extra` larger than needed.
+    pub fn layer(
+        layer: Layer,
+        input: Tensor,
+        output: Tensor,
+        variant: Variant,
+        seed: u64,
+        extra: u8,
+    ) -> Option<Self> {
+        if matches!(layer, Layer::Add(_) | Layer::Relayout(_)) {
+            return None;
+        }
+        let weights = layer.weights(&input, &output);
+        let learned = match weights {
+            Some(weights) => Some(Learned::new(weights, variant, seed, seed as u32 % 1000)?),
+            None => None,
+        };
+        let layer = with_source(layer, variant.source);
+        let extra = if matches!(layer, Layer::Dense(_)) { 0 } else { extra };
+        let scratch = vec![0; layer.scratch(&input, &output) as usize / 4];
+        let (x_planes, y_planes) =
+            (Planes::new(&input, layer.halo() + extra), Planes::new(&output, extra));
+        let (y_bytes, logits) = match output.element {
+            Element::Activation => (y_planes.len(), 0),
+            Element::Logit => (0, usize::from(output.channels)),
+        };
+        let mut built = Self {
+            layer,
+            input: x_planes,
+            output: y_planes,
+            learned,
+            x: vec![0; x_planes.len()],
+            y: vec![0; y_bytes],
+            logits: vec![0; logits],
+            scratch,
+        };
+        let mut next = 0;
+        built.fill(|| {
+            next += 1;
+            input_byte(seed, next - 1)
+        });
+        Some(built)
+    }
+
+    /// Writes the input, element by element in the order `(channel, y, x)`, and its halo.
+    pub fn fill(&mut self, mut value: impl FnMut() -> u8) {
+        self.input.fill_halo(&mut self.x);
+        for channel in 0..self.input.channels {
+            for row in 0..self.input.height {
+                let row = self.input.row_mut(&mut self.x, channel, row);
+                row.iter_mut().for_each(|x| *x = value());
+            }
+        }
+    }
+
+    /// Runs the layer with the kernels `K` and gives its outputs, halo included: bytes, then
+    /// logits. Whatever the memory held before is overwritten with `dirt`.
+    pub fn outputs<K: Kernels>(&mut self, dirt: u8) -> (Vec<u8>, Vec<i32>) {
+        self.y.fill(dirt);
+        self.logits.fill(dirt.into());
+        self.scratch.fill(u32::from(dirt) * 0x0101_0101);
+        self.output.fill_halo(&mut self.y);
+        Run::new(self).run::<K>();
+        (self.y.clone(), self.logits.clone())
+    }
+}
+
+/// `layer` with weights from `source`.
+pub(crate) fn with_source(mut layer: Layer, source: Source) -> Layer {
+    match &mut layer {
+        Layer::Dense(layer) => layer.source = source,
+        Layer::Conv2d(layer) => layer.source = source,
+        Layer::Depthwise(layer) => layer.source = source,
+        Layer::Pool(_) | Layer::Add(_) | Layer::Relayout(_) => (),
+    }
+    layer
+}
+
+/// A [`Built`] layer with its sections as bytes, to be run many times.
+pub struct Run<'b> {
+    built: &'b mut Built,
+    stored: Vec<u8>,
+    epilogue: Vec<u8>,
+}
+
+impl<'b> Run<'b> {
+    /// # Panics
+    /// Where mask or epilogue are not what the runtime accepts.
+    pub fn new(built: &'b mut Built) -> Self {
+        let (mut stored, mut epilogue) = (Vec::new(), Vec::new());
+        if let Some(learned) = &built.learned {
+            (stored, epilogue) = (learned.stored_bytes(), learned.epilogue_bytes());
+            learned.layer(&stored).check().expect("a mask of our own making");
+            Epilogue::new(&epilogue, learned.weights.rows as usize).expect("one of our own too");
+        }
+        Self { built, stored, epilogue }
+    }
+
+    /// Runs the layer once with the kernels `K`.
+    pub fn run<K: Kernels>(&mut self) {
+        let Built { layer, input, output, learned, x, y, logits, scratch } = &mut *self.built;
+        let x = Input { planes: *input, bytes: x };
+        let y = Sink { planes: *output, bytes: y };
+        let low = |range| match range {
+            Range::Activations { low } => low,
+            Range::Logits => 0,
+        };
+        let learned = learned.as_ref().map(|learned| {
+            let epilogue = Epilogue::new(&self.epilogue, learned.weights.rows as usize);
+            (learned.layer(&self.stored), epilogue.expect("checked when it was made"))
+        });
+        match (layer, learned) {
+            (Layer::Dense(dense), Some((weights, epilogue))) => {
+                let target = match dense.range {
+                    Range::Activations { low } => Target::Activations { low, bytes: y.bytes },
+                    Range::Logits => Target::Logits(logits),
+                };
+                K::dense(&weights, &epilogue, x.bytes, target, scratch);
+            }
+            (Layer::Conv2d(conv), Some((weights, epilogue))) => {
+                K::conv2d(&weights, &epilogue, low(conv.range), &conv.window, x, y, scratch);
+            }
+            (Layer::Depthwise(conv), Some((weights, epilogue))) => {
+                K::depthwise(&weights, &epilogue, low(conv.range), &conv.window, x, y, scratch);
+            }
+            (Layer::Pool(pool), _) => K::pool(pool, x, y),
+            _ => unreachable!("refused when it was built"),
+        }
+    }
+}

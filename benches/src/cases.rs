@@ -1,0 +1,234 @@
+//! The one table of layers for tests, benchmarks on the host and counts on boards.
+
+use seedmask::layer::{
+    Add, Conv2d, Dense, Depthwise, Layer, Pool, PoolKind, Range, Source, Tensor, Window,
+};
+
+/// A layer between tensor 0 and tensor 1, without its mask.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Kind, input and output, in a word.
+    pub name: &'static str,
+    /// The layer; its source is that of the [`Variant`].
+    pub layer: Layer,
+    /// Its input.
+    pub input: Tensor,
+    /// Its output.
+    pub output: Tensor,
+    /// Fits a board with 8 KB for the arena.
+    pub small: bool,
+}
+
+/// How a mask is stored, before its parameter is known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mask {
+    /// Everything kept.
+    Full,
+    /// A bit a weight.
+    Raw,
+    /// Rice codes.
+    Rice,
+    /// Signed byte gaps.
+    Gaps,
+    /// Drawn from the seed.
+    Seeded,
+}
+
+/// What a case is run with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Variant {
+    /// Where the weights come from.
+    pub source: Source,
+    /// How the mask is stored.
+    pub mask: Mask,
+    /// Weights kept, per cent.
+    pub density: u8,
+}
+
+/// Densities of the speed tables, per cent.
+pub const DENSITIES: [u8; 6] = [5, 10, 20, 30, 50, 70];
+
+const ALL_MASKS: [Mask; 5] = [Mask::Full, Mask::Raw, Mask::Rice, Mask::Gaps, Mask::Seeded];
+
+/// Every mask and source that go together, at `densities` per cent.
+pub fn variants(densities: &[u8]) -> impl Iterator<Item = Variant> + '_ {
+    const SOURCES: [Source; 3] =
+        [Source::SeededSigns, Source::SeededMagnitudes, Source::StoredInt8];
+    SOURCES.into_iter().flat_map(move |source| {
+        let possible = move |mask: &Mask| *mask != Mask::Gaps || source == Source::SeededSigns;
+        ALL_MASKS.into_iter().filter(possible).flat_map(move |mask| {
+            let densities = if mask == Mask::Full { &[100][..] } else { densities };
+            densities.iter().map(move |&density| Variant { source, mask, density })
+        })
+    })
+}
+
+impl Variant {
+    /// ±1 weights.
+    pub const fn signs(mask: Mask, density: u8) -> Self {
+        Self { source: Source::SeededSigns, mask, density }
+    }
+
+    /// Words for file names: `signs.raw.d10`.
+    pub fn name(&self) -> String {
+        let source = match self.source {
+            Source::SeededSigns => "signs",
+            Source::SeededMagnitudes => "magnitudes",
+            Source::StoredInt8 => "int8",
+        };
+        let mask = match self.mask {
+            Mask::Full => "full",
+            Mask::Raw => "raw",
+            Mask::Rice => "rice",
+            Mask::Gaps => "gaps",
+            Mask::Seeded => "seeded",
+        };
+        format!("{source}.{mask}.d{}", self.density)
+    }
+}
+
+const SIGNS: Source = Source::SeededSigns;
+const RELU: Range = Range::Activations { low: 0 };
+
+const fn dense(name: &'static str, inputs: u16, outputs: u16) -> Case {
+    Case {
+        name,
+        layer: Layer::Dense(Dense { input: 0, output: 1, source: SIGNS, range: Range::Logits }),
+        input: Tensor::vector(inputs, 0),
+        output: Tensor::logits(outputs),
+        small: inputs <= 1024 && outputs <= 64,
+    }
+}
+
+/// The output of a window over `input`, which must fit.
+const fn swept(channels: u16, input: &Tensor, window: &Window) -> Tensor {
+    match window.output(input.height, input.width) {
+        Some((height, width)) => Tensor::map(channels, height, width, 0),
+        None => panic!("the window does not fit"),
+    }
+}
+
+const fn fits_8_kb(input: &Tensor, output: &Tensor, window: &Window, taps: usize) -> bool {
+    let halo = window.padding[0] as usize;
+    let rows = input.height as usize + 2 * halo;
+    let bytes = input.channels as usize * rows * (input.width as usize + halo)
+        + output.channels as usize * output.height as usize * output.width as usize;
+    bytes + 4 * taps <= 7 * 1024
+}
+
+const fn conv(name: &'static str, input: Tensor, outputs: u16, window: Window) -> Case {
+    let output = swept(outputs, &input, &window);
+    let taps = input.channels as usize * window.area() as usize;
+    Case {
+        name,
+        layer: Layer::Conv2d(Conv2d { input: 0, output: 1, window, source: SIGNS, range: RELU }),
+        input,
+        output,
+        small: fits_8_kb(&input, &output, &window, taps),
+    }
+}
+
+const fn depthwise(name: &'static str, input: Tensor, window: Window) -> Case {
+    let output = swept(input.channels, &input, &window);
+    let layer = Depthwise { input: 0, output: 1, window, source: SIGNS, range: RELU };
+    Case {
+        name,
+        layer: Layer::Depthwise(layer),
+        input,
+        output,
+        small: fits_8_kb(&input, &output, &window, window.area() as usize),
+    }
+}
+
+const fn pool(name: &'static str, input: Tensor, window: Window, kind: PoolKind) -> Case {
+    let mut output = swept(input.channels, &input, &window);
+    output.zero_point = input.zero_point;
+    Case {
+        name,
+        layer: Layer::Pool(Pool { input: 0, output: 1, window, kind }),
+        input,
+        output,
+        small: fits_8_kb(&input, &output, &window, 0),
+    }
+}
+
+/// Shapes whose speed is compared with other runtimes.
+pub const SPEED: [Case; 9] = [
+    dense("fc_784x256", 784, 256),
+    dense("fc_256x64", 256, 64),
+    conv("conv1x1_16x16x64_64", Tensor::map(64, 16, 16, 0), 64, Window::square(1, 1, 0)),
+    conv("conv3x3_16x16x16_32", Tensor::map(16, 16, 16, 0), 32, Window::square(3, 1, 1)),
+    conv("conv3x3_16x16x32_64", Tensor::map(32, 16, 16, 0), 64, Window::square(3, 1, 1)),
+    conv("conv3x3_32x32x3_16", Tensor::map(3, 32, 32, 0), 16, Window::square(3, 1, 1)),
+    depthwise("dw3x3_16x16x64", Tensor::map(64, 16, 16, 0), Window::square(3, 1, 1)),
+    pool("maxpool2x2_16x16x64", Tensor::map(64, 16, 16, 0), Window::square(2, 2, 0), PoolKind::Max),
+    ADD,
+];
+
+/// Two scales of 1: saturates, as sums of activations do.
+const ADD: Case = Case {
+    name: "add_16384",
+    layer: Layer::Add(Add {
+        left: 0,
+        right: 0,
+        output: 1,
+        scales: [0x3800, 0x3400],
+        shift: 0,
+        low: 0,
+    }),
+    input: Tensor::map(64, 16, 16, 0),
+    output: Tensor::map(64, 16, 16, 0),
+    small: false,
+};
+
+/// Shapes that a board with little RAM can hold, for counts and comparisons there.
+pub const SMALL: [Case; 5] = [
+    dense("fc_784x32", 784, 32),
+    conv("conv1x1_8x8x32_32", Tensor::map(32, 8, 8, 0), 32, Window::square(1, 1, 0)),
+    conv("conv3x3_8x8x16_32", Tensor::map(16, 8, 8, 0), 32, Window::square(3, 1, 1)),
+    depthwise("dw3x3_8x8x32", Tensor::map(32, 8, 8, 0), Window::square(3, 1, 1)),
+    pool("maxpool2x2_8x8x64", Tensor::map(64, 8, 8, 0), Window::square(2, 2, 0), PoolKind::Max),
+];
+
+/// A window that is not square, with all six numbers of its own.
+const CROOKED: Window = Window { kernel: [2, 5], stride: [3, 1], padding: [1, 3, 0, 4] };
+
+/// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
+pub const AWKWARD: [Case; 14] = [
+    dense("fc_1x1", 1, 1),
+    dense("fc_31x3", 31, 3),
+    dense("fc_33x2", 33, 2),
+    dense("fc_2500x5", 2500, 5),
+    conv("conv3x3_4x4x64_3", Tensor::map(64, 4, 4, 9), 3, Window::square(3, 1, 1)),
+    conv("conv3x3_7x9x5_3_by_2", Tensor::map(5, 7, 9, 31), 3, Window::square(3, 2, 1)),
+    conv("conv3x3_17x35x2_1_by_2", Tensor::map(2, 17, 35, 127), 1, Window::square(3, 2, 1)),
+    conv("conv5x5_13x22x3_2_by_3", Tensor::map(3, 13, 22, 5), 2, Window::square(5, 3, 2)),
+    conv("conv2x5_9x11x4_3_crooked", Tensor::map(4, 9, 11, 77), 3, CROOKED),
+    conv("conv1x1_1x3x40_7", Tensor::map(40, 1, 3, 0), 7, Window::square(1, 1, 0)),
+    depthwise("dw3x3_9x6x5_by_2", Tensor::map(5, 9, 6, 12), Window::square(3, 2, 1)),
+    depthwise("dw2x5_9x11x3_crooked", Tensor::map(3, 9, 11, 64), CROOKED),
+    pool("avgpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Average),
+    pool("maxpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Max),
+];
+
+/// Every case.
+pub fn all() -> impl Iterator<Item = &'static Case> {
+    SPEED.iter().chain(&SMALL).chain(&AWKWARD)
+}
+
+impl Case {
+    /// Whether the layer has weights, and so masks and sources.
+    pub fn weighted(&self) -> bool {
+        self.layer.weights(&self.input, &self.output).is_some()
+    }
+
+    /// Multiplications of the layer if nothing was masked; elements made for a layer without
+    /// weights.
+    pub fn macs(&self) -> u64 {
+        let outputs = u64::from(self.output.elements().unwrap_or(0));
+        match self.layer.weights(&self.input, &self.output) {
+            Some(weights) => outputs * u64::from(weights.inputs),
+            None => outputs,
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The kernels equal the reference bit for bit.
+
+use proptest::prelude::*;
+use seedmask::kernel::{Reference, Words};
+use seedmask::layer::{
+    Conv2d, Dense, Depthwise, Layer, Pool, PoolKind, Range, Source, Tensor, Window,
+};
+use seedmask_benches::built::Built;
+use seedmask_benches::cases::{AWKWARD, Mask, SMALL, SPEED, Variant, variants};
+
+fn assert_exact(built: &mut Built, what: &str) {
+    // What the memory holds before must not matter.
+    let expected = built.outputs::<Reference>(0x5a);
+    let found = built.outputs::<Words>(0xa5);
+    assert_eq!(found.1, expected.1, "logits of {what}");
+    let differs = found.0.iter().zip(&expected.0).position(|(found, expected)| found != expected);
+    assert_eq!(differs, None, "first byte that differs in {what}");
+}
+
+#[test]
+fn small_and_awkward_layers_of_the_table_in_every_source_and_encoding() {
+    for case in SMALL.iter().chain(&AWKWARD) {
+        for variant in variants(&[1, 10, 50, 97]) {
+            if let Some(mut built) = Built::new(case, variant, 11) {
+                assert_exact(&mut built, &format!("{} {}", case.name, variant.name()));
+            }
+        }
+    }
+}
+
+#[test]
+fn large_layers_of_the_table() {
+    for case in &SPEED {
+        for (mask, density) in [(Mask::Raw, 50), (Mask::Rice, 5), (Mask::Gaps, 10)] {
+            let variant = Variant::signs(mask, density);
+            let Some(mut built) = Built::new(case, variant, 12) else { continue };
+            assert_exact(&mut built, &format!("{} {}", case.name, variant.name()));
+        }
+    }
+}
+
+#[test]
+fn sums_beyond_sixteen_bits() {
+    let window = Window::square(1, 1, 0);
+    let (source, range) = (Source::SeededSigns, Range::Activations { low: 0 });
+    let conv = Layer::Conv2d(Conv2d { input: 0, output: 1, window, source, range });
+    let logits = Layer::Dense(Dense { input: 0, output: 1, source, range: Range::Logits });
+    for variant in variants(&[60]) {
+        for (layer, input, output) in [
+            (conv, Tensor::map(3000, 2, 17, 0), Tensor::map(2, 2, 17, 0)),
+            (logits, Tensor::vector(9000, 0), Tensor::logits(3)),
+        ] {
+            let built = Built::layer(layer, input, output, variant, 13, 0);
+            let mut built = built.expect("these go together");
+            built.fill(|| 127);
+            assert_exact(&mut built, &variant.name());
+        }
+    }
+}
+
+fn any_variant() -> impl Strategy<Value = Variant> {
+    let all: Vec<Variant> = variants(&[0, 1, 3, 10, 30, 60, 99]).collect();
+    prop::sample::select(all)
+}
+
+fn any_window() -> impl Strategy<Value = Window> {
+    let axis = || (1..6_u8).prop_flat_map(|kernel| (Just(kernel), 1..5_u8, 0..kernel, 0..kernel));
+    (axis(), axis()).prop_map(|(y, x)| Window {
+        kernel: [y.0, x.0],
+        stride: [y.1, x.1],
+        padding: [y.2, x.2, y.3, x.3],
+    })
+}
+
+fn any_map() -> impl Strategy<Value = Tensor> {
+    (1..6_u16, 1..20_u16, 1..40_u16, 0..=127_u8)
+        .prop_map(|(channels, height, width, zero)| Tensor::map(channels, height, width, zero))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1500))]
+
+    #[test]
+    fn dense(
+        inputs in 1..700_u16,
+        outputs in 1..6_u16,
+        low in prop::option::of(0..=127_u8),
+        variant in any_variant(),
+        seed: u64,
+    ) {
+        let (range, output) = match low {
+            Some(low) => (Range::Activations { low }, Tensor::vector(outputs, low)),
+            None => (Range::Logits, Tensor::logits(outputs)),
+        };
+        let source = variant.source;
+        let layer = Layer::Dense(Dense { input: 0, output: 1, source, range });
+        let built = Built::layer(layer, Tensor::vector(inputs, 0), output, variant, seed, 0);
+        prop_assume!(built.is_some());
+        assert_exact(&mut built.unwrap(), "dense");
+    }
+
+    #[test]
+    fn windows(
+        input in any_map(),
+        window in any_window(),
+        outputs in 1..4_u16,
+        (low, extra) in (0..=127_u8, 0..3_u8),
+        variant in any_variant(),
+        seed: u64,
+    ) {
+        let shape = window.output(input.height, input.width);
+        prop_assume!(shape.is_some());
+        let (height, width) = shape.unwrap();
+        let (source, range) = (variant.source, Range::Activations { low });
+        let conv = Layer::Conv2d(Conv2d { input: 0, output: 1, window, source, range });
+        let depthwise = Layer::Depthwise(Depthwise { input: 0, output: 1, window, source, range });
+        let max = Layer::Pool(Pool { input: 0, output: 1, window, kind: PoolKind::Max });
+        let mean = Layer::Pool(Pool { input: 0, output: 1, window, kind: PoolKind::Average });
+        let mut checked = 0;
+        for layer in [conv, depthwise, max, mean] {
+            let channels = if layer == conv { outputs } else { input.channels };
+            let output = Tensor::map(channels, height, width, input.zero_point);
+            if let Some(mut built) = Built::layer(layer, input, output, variant, seed, extra) {
+                assert_exact(&mut built, &format!("{layer:?}"));
+                checked += 1;
+            }
+        }
+        prop_assert!(checked >= 2);
+    }
+}
