@@ -1,4 +1,5 @@
-//! Downloads of data sets from their homes into the user's cache, checked by SHA-256.
+//! Downloads of data sets from their homes into the user's cache. Plain HTTP: the SHA-256 in the
+//! catalogue, not the connection, vouches for what arrives.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};

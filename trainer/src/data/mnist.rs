@@ -6,7 +6,7 @@ use super::catalog::{IdxSet, SourceFile};
 /// Where the set lies and what is in it.
 pub const SET: IdxSet = IdxSet {
     folder: "mnist",
-    home: "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    home: "http://ossci-datasets.s3.amazonaws.com/mnist/",
     package: None,
     train_images: SourceFile {
         name: "train-images-idx3-ubyte",
