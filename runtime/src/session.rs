@@ -156,8 +156,9 @@ impl<'m, 'a> Session<'m, 'a> {
         if found != expected {
             return Err(InferError::OtherBackbone { found, expected });
         }
-        if let Some(index) = self.input().iter().position(|&byte| byte > MAX_ACTIVATION) {
-            return Err(InferError::Input { index, found: self.input()[index] });
+        let mut input = self.input().iter().enumerate();
+        if let Some((index, &found)) = input.find(|&(_, &byte)| byte > MAX_ACTIVATION) {
+            return Err(InferError::Input { index, found });
         }
         let mut output = 0;
         let mut layers = 0;
