@@ -17,7 +17,7 @@ const FORMATTING: &[&str] = &["4core3fmt"];
 
 /// Marks of floating point in software: ARM's names and the compiler's.
 const FLOAT: &[&str] =
-    &["__aeabi_f", "__aeabi_d", "__aeabi_i2f", "__aeabi_ui2f", "sf3", "df3", "sisf", "sidf"];
+    &["__aeabi_f", "__aeabi_d", "compiler_builtins5float"];
 
 /// Targets whose core has no floating point.
 const WITHOUT_FLOAT: &[&str] = &["thumbv6m-none-eabi"];
