@@ -16,8 +16,7 @@ const PANIC: &[&str] = &["a_panic_is_reachable", "4core9panicking"];
 const FORMATTING: &[&str] = &["4core3fmt"];
 
 /// Marks of floating point in software: ARM's names and the compiler's.
-const FLOAT: &[&str] =
-    &["__aeabi_f", "__aeabi_d", "compiler_builtins5float"];
+const FLOAT: &[&str] = &["__aeabi_f", "__aeabi_d", "compiler_builtins5float"];
 
 /// Targets whose core has no floating point.
 const WITHOUT_FLOAT: &[&str] = &["thumbv6m-none-eabi"];
