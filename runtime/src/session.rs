@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use crate::artifact::{Model, Op, Step, Task, low};
 use crate::epilogue::Affine;
-use crate::kernel::{Kernels, Planes, Reference, Sink, Source, Target, storage};
+use crate::kernel::{Kernels, Planes, Sink, Source, Target, Words, storage};
 use crate::layer::{Add, Element, Layer, MAX_ACTIVATION, TensorId};
 use crate::plan;
 
@@ -139,12 +139,12 @@ impl<'m, 'a> Session<'m, 'a> {
         self.arena.get_mut(offset..offset + bytes).unwrap_or_default()
     }
 
-    /// Runs the model under `task` with the plain kernels.
+    /// Runs the model under `task` with the fast kernels of this target.
     ///
     /// # Errors
     /// [`InferError`]; nothing was computed then.
     pub fn infer(&mut self, task: Task<'_>) -> Result<Output<'_>, InferError> {
-        self.infer_with::<Reference>(task)
+        self.infer_with::<Words>(task)
     }
 
     /// Runs the model under `task` with the kernels `K`. All kernels give the same bits.
