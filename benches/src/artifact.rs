@@ -1,0 +1,68 @@
+//! A layer of the table as a file that a board can run.
+
+use half::f16;
+use seedmask::artifact::write::{self, Backbone, LearnedLayer, LearnedMask};
+use seedmask::layer::{Dense, Layer, Range, Relayout, Source, Tensor, TensorId};
+use seedmask::mask::Encoding;
+
+use crate::built::{Learned, with_source};
+use crate::cases::{Case, Variant};
+
+/// Seed of every case's backbone.
+const SEED: u64 = 0x5eed;
+
+/// `case` as the only layer of a network with one task, before it a relayout where it needs a halo,
+/// after it (unless it makes logits itself) a dense layer that adds up every output, each with its
+/// sign, to one logit. `None` where case and variant do not go together.
+pub fn artifact(case: &Case, variant: Variant) -> Option<Vec<u8>> {
+    let mut tensors = vec![case.input];
+    let mut layers = Vec::new();
+    if case.layer.halo() > 0 {
+        tensors.push(case.input);
+        layers.push(Layer::Relayout(Relayout { input: 0, output: 1 }));
+    }
+    let input = (tensors.len() - 1) as TensorId;
+    tensors.push(case.output);
+    layers.push(between(with_source(case.layer, variant.source), input, input + 1));
+
+    let mut learned = Vec::new();
+    let mut stored = Vec::new();
+    if let Some(weights) = case.layer.weights(&case.input, &case.output) {
+        let layer = Learned::new(weights, variant, SEED, 0)?;
+        stored.extend((variant.source == Source::StoredInt8).then_some(layer.stored));
+        let mask = LearnedMask::Own { encoding: layer.encoding, bytes: layer.mask };
+        learned.push(LearnedLayer { mask, epilogue: layer.epilogue });
+    }
+    if !matches!(case.layer, Layer::Dense(_)) {
+        let (source, range) = (Source::SeededSigns, Range::Logits);
+        layers.push(Layer::Dense(Dense { input: input + 1, output: input + 2, source, range }));
+        tensors.push(Tensor::logits(1));
+        let mask = LearnedMask::Own { encoding: Encoding::Full, bytes: Vec::new() };
+        // A sum of all outputs keeps its last digits: 2⁻¹⁶ · 2¹⁶ a unit.
+        let scale = f16::from_f32(1.0 / 65536.0);
+        learned.push(LearnedLayer { mask, epilogue: vec![(scale, f16::ZERO)] });
+    }
+
+    let backbone = Backbone { seed: SEED, tensors, layers, stored };
+    let classes = backbone.tensors.last()?.channels;
+    let task =
+        write::Learned { name: case.name.into(), classes, labels: Vec::new(), layers: learned };
+    Some(write::artifact(&backbone, &[task]).expect("a case is a valid network"))
+}
+
+/// `layer` from tensor `from` to tensor `to`.
+fn between(mut layer: Layer, from: TensorId, to: TensorId) -> Layer {
+    let (input, output) = match &mut layer {
+        Layer::Dense(layer) => (&mut layer.input, &mut layer.output),
+        Layer::Conv2d(layer) => (&mut layer.input, &mut layer.output),
+        Layer::Depthwise(layer) => (&mut layer.input, &mut layer.output),
+        Layer::Pool(layer) => (&mut layer.input, &mut layer.output),
+        Layer::Relayout(layer) => (&mut layer.input, &mut layer.output),
+        Layer::Add(layer) => {
+            layer.right = from;
+            (&mut layer.left, &mut layer.output)
+        }
+    };
+    (*input, *output) = (from, to);
+    layer
+}

@@ -4,5 +4,7 @@
 //! kernels can run; [`artifact`] makes a file of it for a board; [`statistics`] measures the
 //! generator.
 
+pub mod artifact;
 pub mod built;
 pub mod cases;
+pub mod statistics;

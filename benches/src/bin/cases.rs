@@ -1,0 +1,50 @@
+//! Writes layers of the table as artifacts: `cases FOLDER [small]`. With `small`, those that a
+//! board with 8 KB for the arena can hold.
+
+use std::env;
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use seedmask::layer::Source;
+use seedmask_benches::artifact::artifact;
+use seedmask_benches::cases::{self, Case, Mask, Variant};
+
+/// What each weighted case is written with.
+const VARIANTS: [Variant; 8] = [
+    Variant::signs(Mask::Raw, 10),
+    Variant::signs(Mask::Raw, 50),
+    Variant::signs(Mask::Rice, 10),
+    Variant::signs(Mask::Gaps, 10),
+    Variant::signs(Mask::Full, 100),
+    Variant::signs(Mask::Seeded, 25),
+    Variant { source: Source::SeededMagnitudes, mask: Mask::Raw, density: 10 },
+    Variant { source: Source::StoredInt8, mask: Mask::Rice, density: 20 },
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args().skip(1);
+    let folder = PathBuf::from(arguments.next().ok_or("usage: cases FOLDER [small]")?);
+    let small = match arguments.next().as_deref() {
+        None => false,
+        Some("small") => true,
+        Some(other) => return Err(format!("{other:?}; expected \"small\" or nothing").into()),
+    };
+    fs::create_dir_all(&folder)?;
+    let wanted = |case: &&Case| case.small || !small;
+    let mut count = 0;
+    for case in cases::all().filter(wanted) {
+        let variants = if case.weighted() { &VARIANTS[..] } else { &VARIANTS[..1] };
+        for &variant in variants {
+            let Some(bytes) = artifact(case, variant) else { continue };
+            let name = match case.weighted() {
+                true => format!("{}.{}.smk", case.name, variant.name()),
+                false => format!("{}.smk", case.name),
+            };
+            fs::write(folder.join(name), bytes)?;
+            count += 1;
+        }
+    }
+    println!("{count} artifacts in {}", folder.display());
+    Ok(())
+}
