@@ -125,3 +125,76 @@ pub fn seeded_mask_word(planes: &[RowWords; 8], q: u8, word: u32) -> u32 {
 pub fn mask_planes(seed: u64) -> [Generator; 8] {
     core::array::from_fn(|plane| Generator::new(seed, Stream::MaskPlane(plane as u8)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Stream::{MagnitudeHigh, MagnitudeLow, MaskPlane, Signs};
+    use super::*;
+
+    /// Words 0, 1, 1000 and 2³² − 1, from an independent implementation of FORMAT.md.
+    const VECTORS: [(u64, Stream, [u32; 4]); 20] = [
+        (0x0000000000000000, Signs, [0x1dc7_7e74, 0x244f_c809, 0xa20c_165b, 0x0f31_eedf]),
+        (0x0000000000000000, MagnitudeHigh, [0xc684_eb09, 0x8202_25bb, 0x1e89_9581, 0xa837_03bb]),
+        (0x0000000000000000, MagnitudeLow, [0xe79c_e181, 0x484c_1398, 0x28c8_7823, 0x062d_18dc]),
+        (0x0000000000000000, MaskPlane(0), [0x3628_8726, 0x5860_7b03, 0x55d1_dfda, 0x3051_6901]),
+        (0x0000000000000000, MaskPlane(7), [0xf50f_d136, 0x4d25_6d03, 0x9ab2_da85, 0xfa31_a96d]),
+        (0x0000000000000001, Signs, [0xd455_c0bb, 0x0a6a_2c61, 0x5bc2_8be7, 0x25e3_6091]),
+        (0x0000000000000001, MagnitudeHigh, [0xd71e_57fd, 0x8c6b_7837, 0x3b37_30cc, 0x363f_f9ce]),
+        (0x0000000000000001, MagnitudeLow, [0x458a_609c, 0x174b_3da3, 0xf3ec_d555, 0x3b39_d4da]),
+        (0x0000000000000001, MaskPlane(0), [0xfa54_246f, 0xe07d_52a3, 0x900d_cc04, 0x4bb8_a919]),
+        (0x0000000000000001, MaskPlane(7), [0xa420_7897, 0xcf2c_b57a, 0x9ae3_773a, 0x76b5_1bb3]),
+        (0x0123456789abcdef, Signs, [0x2f29_bf1c, 0x76cd_9903, 0x6936_ce65, 0xde4d_2e4c]),
+        (0x0123456789abcdef, MagnitudeHigh, [0x384a_0f48, 0xd3ca_85a1, 0x92b9_ec31, 0xe98e_9157]),
+        (0x0123456789abcdef, MagnitudeLow, [0x898c_9f2a, 0x4c35_7171, 0xa108_dced, 0x2347_ca4d]),
+        (0x0123456789abcdef, MaskPlane(0), [0x9e0c_54ff, 0x228f_8dd9, 0x6465_8c90, 0x6cb1_3ab6]),
+        (0x0123456789abcdef, MaskPlane(7), [0x6240_1070, 0x28f9_5e88, 0xd6eb_9cc9, 0x33df_3f65]),
+        (0xffffffffffffffff, Signs, [0x9d9a_8538, 0x1637_8b54, 0xda16_5b08, 0x090d_66f9]),
+        (0xffffffffffffffff, MagnitudeHigh, [0x0ad7_a5ca, 0x521f_6b33, 0x7668_9211, 0xe092_010b]),
+        (0xffffffffffffffff, MagnitudeLow, [0x445f_8ecf, 0xe341_fec8, 0x908f_9b4b, 0xadc6_5ef2]),
+        (0xffffffffffffffff, MaskPlane(0), [0xefb2_566e, 0xb206_164f, 0xf134_2fcb, 0x919a_0406]),
+        (0xffffffffffffffff, MaskPlane(7), [0xe5cd_db71, 0x1382_4ce6, 0x0aac_cb29, 0x13a7_bb79]),
+    ];
+
+    #[test]
+    fn words_are_frozen() {
+        for (seed, stream, expected) in VECTORS {
+            let generator = Generator::new(seed, stream);
+            let found = [0, 1, 1000, u32::MAX].map(|index| generator.word(index));
+            assert_eq!(found, expected, "seed {seed:#x}, {stream:?}");
+        }
+    }
+
+    #[test]
+    fn rows_and_seeded_masks_are_frozen() {
+        let (first, words) = (100, 3);
+        let signs = Generator::new(1, Stream::Signs);
+        let expected = [
+            [0x1fab_8bb3, 0xbbb0_4b05, 0xe6db_0810],
+            [0xab8b_b31f, 0xb04b_05bb, 0xdb08_10e6],
+            [0x799f_4fb1, 0x0d2e_8614, 0xadb9_6d3f],
+            [0x9f4f_b179, 0x2e86_140d, 0xb96d_3fad],
+        ];
+        for (row, expected) in (0..).zip(expected) {
+            let row = signs.row(first, row, words);
+            assert_eq!([0, 1, 2].map(|word| row.word(word)), expected);
+        }
+        let planes = mask_planes(1);
+        for (q, expected) in [
+            (1, [0, 0]),
+            (26, [0x0204_0018, 0x0400_1802]),
+            (128, [0x0b0c_4b3b, 0x0c4b_3b0b]),
+            (255, [u32::MAX, u32::MAX]),
+        ] {
+            let row = |row| planes.map(|plane| plane.row(first, row, words));
+            let found = [0, 1].map(|index| seeded_mask_word(&row(index), q, 0));
+            assert_eq!(found, expected, "q = {q}");
+        }
+    }
+
+    #[test]
+    fn every_input_has_a_bit_of_its_own() {
+        let bits = (0..WORD).fold(0_u32, |bits, input| bits | 1 << bit_of(input));
+        assert_eq!(bits, u32::MAX);
+        assert_eq!([0, 1, 4, 31].map(bit_of), [7, 15, 6, 24]);
+    }
+}
