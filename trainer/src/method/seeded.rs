@@ -74,7 +74,7 @@ pub fn weights(seed: u64, source: Source, place: Place) -> Vec<f32> {
     let words = place.words() as u32;
     let mut weights = vec![0.0; place.rows * place.fan_in];
     place.each_weight(|index, row, word, bit| {
-        let drawn = |stream: Generator| stream.row_word(place.first, row, words, word) >> bit & 1;
+        let drawn = |stream: Generator| stream.row(place.first, row, words).word(word) >> bit & 1;
         let magnitude = match (source, drawn(high), drawn(low)) {
             (Source::Magnitudes, 1, 0) => 2.0,
             (Source::Magnitudes, 1, _) => 4.0,
@@ -91,7 +91,8 @@ pub fn mask(seed: u64, q: u8, place: Place) -> Vec<bool> {
     let words = place.words() as u32;
     let mut mask = vec![false; place.rows * place.fan_in];
     place.each_weight(|index, row, word, bit| {
-        let drawn = seeded_mask_word(&planes, q, place.first, row, words, word);
+        let planes = planes.map(|plane| plane.row(place.first, row, words));
+        let drawn = seeded_mask_word(&planes, q, word);
         mask[index] = drawn >> bit & 1 == 1;
     });
     mask
@@ -120,7 +121,7 @@ mod tests {
         let weights = weights(5, Source::Signs, PLACE);
         let generator = Generator::new(5, Stream::Signs);
         let (row, input) = (7, 40);
-        let word = generator.row_word(PLACE.first, row, PLACE.words() as u32, 1);
+        let word = generator.row(PLACE.first, row, PLACE.words() as u32).word(1);
         let expected = if word >> bit_of(input - WORD) & 1 == 1 { -1.0 } else { 1.0 };
         assert_eq!(weights[row as usize * PLACE.fan_in + input], expected);
     }
