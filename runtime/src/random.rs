@@ -9,6 +9,11 @@
 /// Weights per generator word, and mask bits per mask word.
 pub const WORD: usize = 32;
 
+/// How far the words of an odd row are rotated. 12 bits are about 16 inputs: rows of up to 16 inputs
+/// share no bit, and longer ones share none between inputs that lie side by side in an image, as a
+/// rotation by whole bytes would.
+pub const PAIR_ROTATION: u32 = 12;
+
 /// What a generator word is drawn for. Streams of one seed are independent of each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Stream {
@@ -79,13 +84,13 @@ impl Generator {
     }
 
     /// The words of row `row` in a layer of `words` mask words a row whose words begin at `first`.
-    /// Two neighbouring rows share their generator words, the odd one rotated by 8: half the
-    /// generator's cost in kernels that run rows in pairs.
+    /// Two neighbouring rows share their generator words, the odd one rotated: half the generator's
+    /// cost in kernels that run rows in pairs.
     #[inline(always)]
     pub const fn row(self, first: u32, row: u32, words: u32) -> RowWords {
         let begin = first.wrapping_add((row / 2).wrapping_mul(words));
         let generator = Self { start: self.start.wrapping_add(begin), key: self.key };
-        RowWords { generator, rotation: 8 * (row & 1) }
+        RowWords { generator, rotation: PAIR_ROTATION * (row & 1) }
     }
 }
 
@@ -170,9 +175,9 @@ mod tests {
         let signs = Generator::new(1, Stream::Signs);
         let expected = [
             [0x1fab_8bb3, 0xbbb0_4b05, 0xe6db_0810],
-            [0xab8b_b31f, 0xb04b_05bb, 0xdb08_10e6],
+            [0xb8bb_31fa, 0x04b0_5bbb, 0xb081_0e6d],
             [0x799f_4fb1, 0x0d2e_8614, 0xadb9_6d3f],
-            [0x9f4f_b179, 0x2e86_140d, 0xb96d_3fad],
+            [0xf4fb_1799, 0xe861_40d2, 0x96d3_fadb],
         ];
         for (row, expected) in (0..).zip(expected) {
             let row = signs.row(first, row, words);
@@ -181,14 +186,20 @@ mod tests {
         let planes = mask_planes(1);
         for (q, expected) in [
             (1, [0, 0]),
-            (26, [0x0204_0018, 0x0400_1802]),
-            (128, [0x0b0c_4b3b, 0x0c4b_3b0b]),
+            (26, [0x0204_0018, 0x4001_8020]),
+            (128, [0x0b0c_4b3b, 0xc4b3_b0b0]),
             (255, [u32::MAX, u32::MAX]),
         ] {
             let row = |row| planes.map(|plane| plane.row(first, row, words));
             let found = [0, 1].map(|index| seeded_mask_word(&row(index), q, 0));
             assert_eq!(found, expected, "q = {q}");
         }
+    }
+
+    #[test]
+    fn short_rows_of_a_pair_share_no_bit() {
+        let used = (0..16).fold(0_u32, |bits, input| bits | 1 << bit_of(input));
+        assert_eq!(used & used.rotate_left(PAIR_ROTATION), 0);
     }
 
     #[test]
