@@ -152,6 +152,19 @@ impl<'m, 'a> Session<'m, 'a> {
     /// # Errors
     /// [`InferError`]; nothing was computed then.
     pub fn infer_with<K: Kernels>(&mut self, task: Task<'_>) -> Result<Output<'_>, InferError> {
+        self.infer_observed::<K>(task, |_, _| {})
+    }
+
+    /// As [`Session::infer_with`], and shows each layer's output to `observe` when it is written.
+    /// Logits are four bytes each, in the target's order.
+    ///
+    /// # Errors
+    /// As [`Session::infer_with`].
+    pub fn infer_observed<K: Kernels>(
+        &mut self,
+        task: Task<'_>,
+        mut observe: impl FnMut(&Step<'_>, Source<'_>),
+    ) -> Result<Output<'_>, InferError> {
         let (found, expected) = (task.fingerprint(), self.model.fingerprint());
         if found != expected {
             return Err(InferError::OtherBackbone { found, expected });
@@ -165,6 +178,8 @@ impl<'m, 'a> Session<'m, 'a> {
         for op in task.program(&self.model) {
             self.run::<K>(&op).ok_or(InferError::ArtifactChanged)?;
             output = op.step.layer.output();
+            let (planes, range) = self.region(output).ok_or(InferError::ArtifactChanged)?;
+            observe(&op.step, Source { planes, bytes: self.arena.get(range).unwrap_or_default() });
             layers += 1;
         }
         if layers != self.model.layer_count() {
