@@ -5,10 +5,17 @@
 //! - [`recipe`]: what to train, as TOML;
 //! - [`nn`]: the layers, forward and backward;
 //! - [`method`]: how weights and masks come about;
-//! - [`train`]: the loop that puts them together, and [`checkpoint`], its state on disk.
+//! - [`train`]: the loop that puts them together, and [`checkpoint`], its state on disk;
+//! - [`export`]: what was learned, as an artifact;
+//! - [`evaluate`]: artifacts at work on this computer, and [`verify`], which compares their kernels
+//!   with [`twin`];
+//! - [`cli`]: the `seedmask` command.
 
 pub mod checkpoint;
+pub mod cli;
 pub mod data;
+pub mod evaluate;
+pub mod export;
 pub mod method;
 pub mod nn;
 pub mod optimiser;
@@ -17,3 +24,5 @@ pub mod recipe;
 pub mod schedule;
 pub mod train;
 pub mod trained;
+pub mod twin;
+pub mod verify;

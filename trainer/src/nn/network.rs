@@ -153,6 +153,13 @@ impl Network {
         &self.tensors[shapes.len() - 1].value[..self.architecture.outputs() * batch]
     }
 
+    /// The values of a tensor after [`Network::forward`], `[channel][image][pixel]`. Panics where
+    /// there is no such tensor.
+    pub fn tensor(&self, index: usize) -> &[f32] {
+        let length = self.architecture.tensors[index].shape.len();
+        &self.tensors[index].value[..length * self.batch]
+    }
+
     /// The logits' gradient, to be written before [`Network::backward`]; and the logits.
     pub fn head(&mut self) -> (&[f32], &mut [f32]) {
         let length = self.architecture.outputs() * self.batch;

@@ -1,0 +1,145 @@
+//! Artifacts on disk: read whole, written whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use seedmask::artifact::{Model, ParseError, Prologue, Task};
+
+use super::Failure;
+
+/// The largest file that is read: far beyond any microcontroller's flash.
+pub const MAX_FILE: u64 = 256 << 20;
+
+/// The bytes of a file, not looked at yet.
+pub struct ArtifactFile {
+    /// Where they came from.
+    pub path: PathBuf,
+    /// The whole file.
+    pub bytes: Vec<u8>,
+}
+
+impl ArtifactFile {
+    /// Reads the whole file.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let bytes = read(path)?;
+        Ok(Self { path: path.to_owned(), bytes })
+    }
+
+    /// The fixed bytes that the file begins with.
+    pub fn prologue(&self) -> Result<Prologue, Failure> {
+        Prologue::parse(&self.bytes).map_err(|error| self.fault(error))
+    }
+
+    /// Whether a patch is undamaged, as far as can be told without its backbone.
+    pub fn check_whole(&self) -> Result<(), Failure> {
+        match Model::parse(&self.bytes) {
+            Ok(_) | Err(ParseError::Kind { .. }) => Ok(()),
+            Err(error) => Err(self.fault(error)),
+        }
+    }
+
+    /// The backbone in the file, everything checked.
+    pub fn model(&self) -> Result<Model<'_>, Failure> {
+        Model::parse(&self.bytes).map_err(|error| self.fault(error))
+    }
+
+    /// The task in the file, which is a patch for `model`.
+    pub fn patch<'a>(&'a self, model: &Model<'a>) -> Result<Task<'a>, Failure> {
+        Task::parse(model, &self.bytes).map_err(|error| match error {
+            ParseError::Fingerprint { found, expected } => Failure::Input(format!(
+                "{}: a patch for backbone {found:016x}, but this backbone is {expected:016x}; a \
+                 patch runs only on the backbone that it was trained on",
+                self.path.display()
+            )),
+            error => self.fault(error),
+        })
+    }
+
+    fn fault(&self, error: ParseError) -> Failure {
+        let remedy = match error {
+            ParseError::Magic { .. } => "; expected an artifact, as `seedmask train` makes",
+            ParseError::Version { .. } => "; use the release of seedmask that wrote it",
+            ParseError::Truncated { .. } | ParseError::Checksum { .. } => "; copy it again",
+            ParseError::Kind { found: 1 } => "; name its backbone first",
+            _ => "",
+        };
+        Failure::Input(format!("{}: {error}{remedy}", self.path.display()))
+    }
+}
+
+/// The bytes of the file at `path`, at most [`MAX_FILE`].
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let fault = |reason: String| Failure::Input(format!("{}: {reason}", path.display()));
+    let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(|error| fault(error.to_string()))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(fault(format!("more than {MAX_FILE} bytes; expected an artifact or an image")));
+    }
+    Ok(bytes)
+}
+
+/// Puts `bytes` at `path`. What was there stays until all bytes are on the disk. A device or pipe
+/// is written to as it is.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fault =
+        |error: io::Error| Failure::Input(format!("{}: not written: {error}", path.display()));
+    if fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir()) {
+        return File::create(path).and_then(|mut file| file.write_all(bytes)).map_err(fault);
+    }
+    let mut temporary = builder().tempfile_in(folder(path)).map_err(fault)?;
+    temporary.write_all(bytes).map_err(fault)?;
+    temporary.as_file().sync_all().map_err(fault)?;
+    temporary.persist(path).map_err(|error| fault(error.error))?;
+    Ok(())
+}
+
+/// Whether [`write`] could begin to write to `path`.
+pub fn check_writable(path: &Path) -> Result<(), Failure> {
+    let fault = |error: io::Error| Failure::Input(format!("{}: {error}", path.display()));
+    match fs::metadata(path) {
+        Ok(data) if data.is_dir() => Err(fault(io::ErrorKind::IsADirectory.into())),
+        Ok(data) if !data.is_file() => Ok(()),
+        _ => builder().tempfile_in(folder(path)).map(|_| ()).map_err(fault),
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
+}
+
+/// Temporary files that others may read once they have their name, as the user's mask says.
+fn builder() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".seedmask-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.smk");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn faults_name_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("missing").join("a.smk");
+        for failure in [read(&path).unwrap_err(), write(&path, b"").unwrap_err()] {
+            assert!(failure.to_string().starts_with(&path.display().to_string()), "{failure}");
+            assert_eq!(failure.code(), 2);
+        }
+        assert!(write(folder.path(), b"").is_err());
+    }
+}

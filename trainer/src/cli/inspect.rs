@@ -1,0 +1,342 @@
+//! `seedmask inspect`: what an artifact consists of and what it costs.
+
+mod text;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use seedmask::artifact::{Kind, Model, Op, PROLOGUE, Prologue, Task, VERSION};
+use seedmask::epilogue::CHANNEL;
+use seedmask::kernel::storage;
+use seedmask::layer::Source;
+use seedmask::mask::{self, Encoding, LayerWeights};
+use serde::Serialize;
+
+use super::Failure;
+use super::file::ArtifactFile;
+use super::output::Output;
+use crate::evaluate::size;
+use crate::verify::kind;
+
+/// More weights of a layer than any device runs; their masks are not written out to be counted.
+const MAX_WEIGHTS: u64 = 1 << 28;
+
+/// Show layers, tasks, arena and flash of an artifact
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// The artifact, or a patch alone
+    file: PathBuf,
+    /// A patch for it
+    patch: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    file: PathBuf,
+    kind: &'static str,
+    format_version: u16,
+    bytes: usize,
+    fingerprint: String,
+    #[serde(flatten)]
+    backbone: Option<Backbone>,
+}
+
+/// What a patch alone does not tell.
+#[derive(Serialize)]
+struct Backbone {
+    seed: u64,
+    input: [usize; 3],
+    outputs: usize,
+    arena_bytes: usize,
+    layers: Vec<LayerReport>,
+    arena: Vec<TensorReport>,
+    tasks: Vec<TaskReport>,
+    flash: Flash,
+    patch: Option<PatchReport>,
+}
+
+#[derive(Serialize)]
+struct LayerReport {
+    layer: u8,
+    kind: &'static str,
+    input: [usize; 3],
+    output: [usize; 3],
+    source: Option<&'static str>,
+    weights: u64,
+    /// Multiplications of a dense network; here additions, of the weights kept.
+    macs: u64,
+    scratch_offset: u32,
+    scratch_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct TensorReport {
+    tensor: u8,
+    size: [usize; 3],
+    halo: u8,
+    offset: u32,
+    bytes: u32,
+    /// The layer that writes it; none for the input.
+    written_by: Option<u8>,
+    /// The last layer that reads it; none for the output.
+    read_until: Option<u8>,
+}
+
+#[derive(Serialize)]
+struct TaskReport {
+    task: String,
+    in_patch: bool,
+    classes: u16,
+    labels: Vec<String>,
+    layers: Vec<MaskReport>,
+    weights: u64,
+    kept: u64,
+    density: f64,
+    mask_bytes: usize,
+    bits_per_weight: f64,
+    entropy: f64,
+    epilogue_bytes: usize,
+    macs: u64,
+    macs_kept: u64,
+}
+
+#[derive(Serialize)]
+struct MaskReport {
+    layer: u8,
+    kind: &'static str,
+    /// Rows and inputs of each.
+    shape: [u32; 2],
+    encoding: String,
+    /// The task whose mask it is.
+    same_as: Option<String>,
+    kept: u64,
+    density: f64,
+    bytes: usize,
+    bits_per_weight: f64,
+    /// Of a random mask of this density, in bits a weight.
+    entropy: f64,
+    epilogue_bytes: usize,
+    macs_kept: u64,
+}
+
+/// Bytes of a file by part.
+#[derive(Serialize, Clone, Copy)]
+pub struct Flash {
+    pub prologue: usize,
+    pub manifest: usize,
+    pub stored: usize,
+    pub masks: usize,
+    pub epilogues: usize,
+    pub total: usize,
+}
+
+#[derive(Serialize)]
+struct PatchReport {
+    file: PathBuf,
+    flash: Flash,
+}
+
+impl Inspect {
+    pub fn execute(&self, output: &mut Output) -> Result<(), Failure> {
+        let file = ArtifactFile::read(&self.file)?;
+        let patch = self.patch.as_deref().map(ArtifactFile::read).transpose()?;
+        let prologue = file.prologue()?;
+        let backbone = match prologue.kind {
+            Kind::Patch if patch.is_none() => {
+                file.check_whole()?;
+                None
+            }
+            _ => Some(backbone(&file, patch.as_ref())?),
+        };
+        let report = Report {
+            file: self.file.clone(),
+            kind: match prologue.kind {
+                Kind::Backbone => "backbone",
+                Kind::Patch => "patch",
+            },
+            format_version: VERSION,
+            bytes: file.bytes.len(),
+            fingerprint: format!("{:016x}", prologue.fingerprint),
+            backbone,
+        };
+        output.report(&report, text::report)?;
+        Ok(())
+    }
+}
+
+/// Bytes by part of `patch`, or else of `file`.
+pub fn flash_of(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Flash, Failure> {
+    let backbone = backbone(file, patch)?;
+    Ok(backbone.patch.map_or(backbone.flash, |patch| patch.flash))
+}
+
+fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbone, Failure> {
+    let model = file.model()?;
+    let mut tasks = Vec::new();
+    for task in model.tasks() {
+        tasks.push(task_report(&model, &task, false)?);
+    }
+    let stored = model.steps().map(|step| step.stored.len()).sum();
+    let flash = flash(&file.prologue()?, stored, &tasks);
+    let patch = match patch {
+        None => None,
+        Some(patch) => {
+            let task = task_report(&model, &patch.patch(&model)?, true)?;
+            tasks.push(task);
+            let flash = self::flash(&patch.prologue()?, 0, &tasks[tasks.len() - 1..]);
+            Some(PatchReport { file: patch.path.clone(), flash })
+        }
+    };
+    Ok(Backbone {
+        seed: model.seed(),
+        input: size(&model.input()),
+        outputs: model.output().channels.into(),
+        arena_bytes: model.arena_bytes(),
+        layers: layers(&model),
+        arena: arena(&model),
+        tasks,
+        flash,
+        patch,
+    })
+}
+
+fn flash(prologue: &Prologue, stored: usize, tasks: &[TaskReport]) -> Flash {
+    Flash {
+        prologue: PROLOGUE,
+        manifest: prologue.manifest as usize,
+        stored,
+        masks: tasks.iter().map(|task| task.mask_bytes).sum(),
+        epilogues: tasks.iter().map(|task| task.epilogue_bytes).sum(),
+        total: prologue.length as usize,
+    }
+}
+
+fn layers(model: &Model) -> Vec<LayerReport> {
+    let layer = |step: seedmask::artifact::Step| LayerReport {
+        layer: step.index,
+        kind: kind(&step.layer),
+        input: size(&step.input),
+        output: size(&step.output),
+        source: step.weights.map(|weights| match weights.source {
+            Source::SeededSigns => "seeded signs",
+            Source::SeededMagnitudes => "seeded magnitudes",
+            Source::StoredInt8 => "stored int8",
+        }),
+        weights: step.weights.map_or(0, |weights| weights.len()),
+        macs: step.weights.map_or(0, |weights| weights.len() * pixels(size(&step.output))),
+        scratch_offset: step.scratch,
+        scratch_bytes: step.layer.scratch(&step.input, &step.output),
+    };
+    model.steps().map(layer).collect()
+}
+
+fn pixels([_, height, width]: [usize; 3]) -> u64 {
+    (height * width) as u64
+}
+
+fn arena(model: &Model) -> Vec<TensorReport> {
+    let tensor = |id| {
+        let (tensor, place) = (model.tensor(id)?, model.placement(id)?);
+        let reads = |step: &seedmask::artifact::Step| {
+            let (left, right) = step.layer.inputs();
+            left == id || right == Some(id)
+        };
+        Some(TensorReport {
+            tensor: id,
+            size: size(&tensor),
+            halo: place.pad,
+            offset: place.offset,
+            bytes: storage(&tensor, place.pad)?,
+            written_by: model.steps().find(|step| step.layer.output() == id).map(|step| step.index),
+            read_until: model.steps().filter(reads).last().map(|step| step.index),
+        })
+    };
+    (0..model.tensor_count()).filter_map(tensor).collect()
+}
+
+fn task_report(model: &Model, task: &Task, in_patch: bool) -> Result<TaskReport, Failure> {
+    let mut layers = Vec::new();
+    let (mut weights, mut macs) = (0, 0);
+    for op in task.program(model) {
+        let Some((learned, _)) = &op.learned else { continue };
+        weights += learned.weights.len();
+        macs += learned.weights.len() * pixels(size(&op.step.output));
+        layers.push(mask_report(model, &op, learned)?);
+    }
+    let kept = layers.iter().map(|layer| layer.kept).sum();
+    let mask_bytes = layers.iter().map(|layer| layer.bytes).sum();
+    // Of all layers together: what their masks would take, each at its own density.
+    let entropy =
+        |layer: &MaskReport| layer.entropy * f64::from(layer.shape[0]) * f64::from(layer.shape[1]);
+    Ok(TaskReport {
+        task: task.name().to_owned(),
+        in_patch,
+        classes: task.classes(),
+        labels: task.labels().map(str::to_owned).collect(),
+        weights,
+        kept,
+        density: kept as f64 / weights as f64,
+        mask_bytes,
+        bits_per_weight: 8.0 * mask_bytes as f64 / weights as f64,
+        entropy: layers.iter().map(entropy).sum::<f64>() / weights as f64,
+        epilogue_bytes: layers.iter().map(|layer| layer.epilogue_bytes).sum(),
+        macs,
+        macs_kept: layers.iter().map(|layer| layer.macs_kept).sum(),
+        layers,
+    })
+}
+
+fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> Result<MaskReport, Failure> {
+    let weights = learned.weights.len();
+    let kept = match learned.encoding {
+        Encoding::Full => weights,
+        _ if weights > MAX_WEIGHTS => {
+            let layer = op.step.index;
+            return Err(Failure::Input(format!(
+                "layer {layer} has {weights} weights; masks of at most {MAX_WEIGHTS} are counted"
+            )));
+        }
+        _ => mask::decode(learned).count_ones() as u64,
+    };
+    let density = kept as f64 / weights as f64;
+    // The bytes of a shared mask stand with the task that has it.
+    let bytes = if op.same_as.is_some() { 0 } else { learned.bytes.len() };
+    let owner = |task: u16| model.tasks().nth(task.into()).map(|task| task.name().to_owned());
+    Ok(MaskReport {
+        layer: op.step.index,
+        kind: kind(&op.step.layer),
+        shape: [learned.weights.rows, learned.weights.inputs],
+        encoding: match learned.encoding {
+            Encoding::Full => "full".to_owned(),
+            Encoding::Raw => "raw".to_owned(),
+            Encoding::RiceGaps { parameter } => format!("rice {parameter}"),
+            Encoding::SignedGaps => "signed gaps".to_owned(),
+            Encoding::Seeded { density } => format!("seeded {density}/256"),
+        },
+        same_as: op.same_as.and_then(owner),
+        kept,
+        density,
+        bytes,
+        bits_per_weight: 8.0 * bytes as f64 / weights as f64,
+        entropy: entropy(density),
+        epilogue_bytes: learned.weights.rows as usize * CHANNEL,
+        macs_kept: kept * pixels(size(&op.step.output)),
+    })
+}
+
+/// Bits that a random choice of this probability holds.
+fn entropy(p: f64) -> f64 {
+    let part = |p: f64| if p > 0.0 { -p * p.log2() } else { 0.0 };
+    part(p) + part(1.0 - p)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entropy_of_sure_and_even_choices() {
+        assert_eq!([0.0, 0.5, 1.0].map(entropy), [0.0, 1.0, 0.0]);
+        assert!((entropy(0.05) - 0.2864).abs() < 1e-4);
+    }
+}

@@ -1,0 +1,118 @@
+//! `seedmask run`: what the device would say about single images.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use seedmask::Session;
+use seedmask::artifact::{Model, Task};
+use serde::Serialize;
+
+use super::output::Output;
+use super::select::{Selection, TestData};
+use super::{Failure, image};
+use crate::evaluate::{EvaluateError, HostArena, size};
+
+/// Classify single images: the class and every logit
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    selection: Selection,
+    /// Images: binary PGM or PPM, or camera bytes [channel][row][column], of the model's size
+    #[arg(required_unless_present = "index", value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Test images of the data set, by their place
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    index: Vec<usize>,
+    #[command(flatten)]
+    data: TestData,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    task: &'a str,
+    image: String,
+    class: usize,
+    label: Option<&'a str>,
+    /// Of a test image: its class.
+    expected: Option<u8>,
+    /// In units of 2⁻¹⁶.
+    logits_q16: Vec<i32>,
+}
+
+impl Run {
+    pub fn execute(&self, output: &mut Output) -> Result<(), Failure> {
+        let files = self.selection.read()?;
+        let model = files.base.model()?;
+        let mut arena = HostArena::new(&model)?;
+        let expected = size(&model.input());
+        for task in self.selection.tasks(&files, &model)? {
+            for path in &self.images {
+                let pixels = image::read(path, expected)?;
+                let name = path.display().to_string();
+                let report = infer(&model, task, &mut arena, name, &pixels, None)?;
+                output.report(&report, |report| text(report, &task))?;
+            }
+            if self.index.is_empty() {
+                continue;
+            }
+            let images = self.data.load(&task)?;
+            let found = [images.channels, images.height, images.width];
+            if found != expected {
+                return Err(EvaluateError::ImageSize { found, expected }.into());
+            }
+            let set = self.data.name(&task);
+            for &index in &self.index {
+                if index >= images.len() {
+                    return Err(Failure::Input(format!(
+                        "{set}: no test image {index}; there are {}",
+                        images.len()
+                    )));
+                }
+                let (pixels, class) = (images.image(index), images.labels[index]);
+                let name = format!("{set} {index}");
+                let report = infer(&model, task, &mut arena, name, pixels, Some(class))?;
+                output.report(&report, |report| text(report, &task))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn infer<'a>(
+    model: &Model,
+    task: Task<'a>,
+    arena: &mut HostArena,
+    image: String,
+    pixels: &[u8],
+    expected: Option<u8>,
+) -> Result<Report<'a>, EvaluateError> {
+    let mut session = Session::new(*model, arena)?;
+    session.input().copy_from_slice(pixels);
+    let result = session.infer(task)?;
+    let class = result.argmax();
+    Ok(Report {
+        task: task.name(),
+        image,
+        class,
+        label: task.labels().nth(class),
+        expected,
+        logits_q16: result.logits().to_vec(),
+    })
+}
+
+fn text(report: &Report, task: &Task) -> String {
+    let name = |class: usize| match task.labels().nth(class) {
+        Some(label) => format!("{label} ({class})"),
+        None => format!("class {class}"),
+    };
+    let mut text = format!("{}, {}: {}", report.image, report.task, name(report.class));
+    if let Some(expected) = report.expected {
+        let verdict = if usize::from(expected) == report.class { "right" } else { "wrong" };
+        text.push_str(&format!("; {verdict}, it is {}", name(expected.into())));
+    }
+    text.push_str("\n  logits");
+    for &logit in &report.logits_q16 {
+        text.push_str(&format!(" {:.3}", f64::from(logit) / 65_536.0));
+    }
+    text + "\n"
+}
