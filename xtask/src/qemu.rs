@@ -27,8 +27,9 @@ pub fn run(board: &Board, elf: &Path) -> Result<String> {
 /// Runs a firmware that writes plain text through semihosting and returns that text.
 pub fn run_plain(board: &Board, elf: &Path) -> Result<String> {
     let mut qemu = Command::new("qemu-system-arm");
-    qemu.args(["-machine", board.machine, "-icount", ICOUNT, "-nographic", "-monitor", "none"])
-        .args(["-serial", "none", "-semihosting-config", "enable=on,target=native", "-kernel"])
+    qemu.args(["-machine", board.machine, "-icount", ICOUNT, "-display", "none"])
+        .args(["-monitor", "none", "-serial", "none", "-chardev", "stdio,id=host"])
+        .args(["-semihosting-config", "enable=on,target=native,chardev=host", "-kernel"])
         .arg(elf);
     command::output_within(&mut qemu, LIMIT)
 }

@@ -110,7 +110,7 @@ fn clothes(apt: &Apt, missing: &mut Vec<String>) {
         Err(error) => {
             println!("  {name}: {error:#}");
             missing.push(format!(
-                "cargo run --release -p seedmask-trainer -- data fetch fashion-mnist\n  \
+                "cargo run --release -p seedmask-trainer -- data fetch clothes\n  \
                  # or, on Debian: {}",
                 Apt::to_type(&["dataset-fashion-mnist"])
             ));
@@ -124,7 +124,7 @@ fn digits() {
         Some(folder) => there("digits (MNIST)", &folder.display().to_string()),
         None => println!(
             "  digits (MNIST): nowhere found, so the demo's second task is clothes turned by 90°\n    \
-             to have them: cargo run --release -p seedmask-trainer -- data fetch mnist"
+             to have them: cargo run --release -p seedmask-trainer -- data fetch digits"
         ),
     }
 }
