@@ -116,6 +116,12 @@ pub const fn bit_of(i: usize) -> u32 {
     (8 * (i % 4) + 7 - (i % WORD) / 4) as u32
 }
 
+/// The input whose position is `bit` (0..32): the inverse of [`bit_of`].
+#[inline(always)]
+pub const fn input_at(bit: u32) -> u32 {
+    4 * (7 - bit % 8) + bit / 8 % 4
+}
+
 /// Mask word `word` of a row of a seeded mask of density `q`/256, given the row's words of
 /// [`mask_planes`]: each bit is set with that probability. Horner's scheme over the bits of `q`:
 /// `or` where the bit is 1, `and` where it is 0.
@@ -207,5 +213,6 @@ mod tests {
         let bits = (0..WORD).fold(0_u32, |bits, input| bits | 1 << bit_of(input));
         assert_eq!(bits, u32::MAX);
         assert_eq!([0, 1, 4, 31].map(bit_of), [7, 15, 6, 24]);
+        assert!((0..WORD).all(|input| input_at(bit_of(input)) == input as u32));
     }
 }

@@ -67,6 +67,26 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     fn gap(&mut self) -> Option<u32> {
         self.refill();
+        // Most codes lie in the window whole.
+        let zeros = self.window.trailing_zeros();
+        let used = zeros + 1 + self.parameter;
+        if used > self.bits {
+            return self.long_gap();
+        }
+        let rest = self.window >> zeros >> 1;
+        self.window = rest >> self.parameter;
+        self.bits -= used;
+        Some(zeros << self.parameter | rest & self.low_bits())
+    }
+
+    #[inline(always)]
+    fn low_bits(&self) -> u32 {
+        (1 << self.parameter) - 1
+    }
+
+    /// A code that goes on beyond the window.
+    #[inline(never)]
+    fn long_gap(&mut self) -> Option<u32> {
         let mut quotient = 0_u32;
         while self.window == 0 {
             if self.bits == 0 {
@@ -80,12 +100,11 @@ impl<'a> Reader<'a> {
         self.window = self.window >> zeros >> 1;
         self.bits = self.bits.checked_sub(zeros + 1)?;
         self.refill();
-        let low = self.window & ((1 << self.parameter) - 1);
+        let low = self.window & self.low_bits();
         self.bits = self.bits.checked_sub(self.parameter)?;
         self.window >>= self.parameter;
         let most = u32::MAX >> self.parameter;
-        let high = quotient.saturating_add(zeros).min(most) << self.parameter;
-        Some(high | low)
+        Some(quotient.saturating_add(zeros).min(most) << self.parameter | low)
     }
 }
 

@@ -4,7 +4,7 @@ use super::rice::{Reader, RiceRow};
 use super::values::{Drawn, LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
 use crate::layer::Source;
-use crate::random::{Generator, RowWords, WORD, mask_planes, seeded_mask_word};
+use crate::random::{Generator, RowWords, WORD, input_at, mask_planes, seeded_mask_word};
 
 /// Where mask word `word` of `row` stands among the words of a raw section.
 pub(super) const fn raw_index(rows: u32, words: u32, row: u32, word: u32) -> u32 {
@@ -200,6 +200,12 @@ impl<'a> WordRow<'a> {
         }
     }
 
+    /// The weight at `bit` of the word read last, which is that of input `index`.
+    #[inline(always)]
+    pub(crate) fn weight_at(&self, bit: u32, index: u32) -> i32 {
+        self.values.weight_at(bit, index)
+    }
+
     /// The next mask word with the sign bits and the two magnitude bits of its weights (0 where the
     /// source has none); unused bits of the mask are 0.
     #[inline(always)]
@@ -230,8 +236,7 @@ impl Iterator for WordRow<'_> {
         }
         let bit = self.mask.trailing_zeros();
         self.mask &= self.mask - 1;
-        let input = 4 * (7 - bit % 8) + bit / 8;
-        let index = (self.word - 1) * WORD as u32 + input;
+        let index = (self.word - 1) * WORD as u32 + input_at(bit);
         Some((index, self.values.weight_at(bit, index)))
     }
 }

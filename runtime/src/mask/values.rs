@@ -98,13 +98,15 @@ impl<'a> Values<'a> {
     /// The weight at `bit` of the loaded word, which is that of input `index`.
     #[inline(always)]
     pub(super) fn weight_at(&self, bit: u32, index: u32) -> i32 {
-        if let Drawn::Stored(stored) = self.drawn {
-            return stored.get(index as usize).map_or(0, |byte| i32::from(*byte as i8));
+        let [signs, high, low] = self.block;
+        let sign = 1 - 2 * (signs >> bit & 1) as i32;
+        match self.drawn {
+            Drawn::Signs(_) => sign,
+            Drawn::Magnitudes(_) => sign << (high >> bit & 1) << ((high & low) >> bit & 1),
+            Drawn::Stored(stored) => {
+                stored.get(index as usize).map_or(0, |byte| i32::from(*byte as i8))
+            }
         }
-        let [signs, high, low] = self.block.map(|word| (word >> bit & 1) as i32);
-        let magnitude = 1 << (high + (high & low));
-        // Negates where the sign bit is 1.
-        (magnitude ^ -signs) + signs
     }
 
     /// The weight of input `index`, loading its word if need be.

@@ -5,7 +5,7 @@ use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::layer::Source;
 use crate::mask::{GapRow, LayerWeights, Row, WordRow};
-use crate::random::WORD;
+use crate::random::{WORD, input_at};
 
 /// The lowest bit of each byte.
 const ONES: u32 = 0x0101_0101;
@@ -72,65 +72,108 @@ fn words(row: &mut WordRow, inputs: &Inputs) -> i32 {
         let weights = stored.iter().map(|byte| i32::from(*byte as i8));
         return weights.zip(inputs.bytes).map(|(weight, x)| weight * i32::from(*x)).sum();
     }
-    // A magnitude is 1, plus 1 where its first bit is set, plus 2 where both are: ±1 weights under
-    // three masks.
-    let under = |select: fn([u32; 3]) -> u32| {
-        let (words, mut row) = (row.words(), row.clone());
-        signed(inputs, words, |_| {
-            let (mask, block) = row.next_word().unwrap_or_default();
-            (mask & select(block), block[0])
-        })
-    };
     match row.source() {
-        Source::SeededSigns => under(|_| u32::MAX),
-        Source::SeededMagnitudes => {
-            under(|_| u32::MAX)
-                + under(|[_, high, _]| high)
-                + 2 * under(|[_, high, low]| high & low)
-        }
+        Source::SeededSigns => signed(inputs, row.words(), |_| {
+            let (mask, [signs, ..]) = row.next_word().unwrap_or_default();
+            (mask, signs)
+        }),
+        Source::SeededMagnitudes => magnitudes(row, inputs),
         Source::StoredInt8 => row.map(|kept| product(kept, inputs.bytes)).sum(),
     }
 }
+
+/// Kept weights of a word up to which they are taken one by one.
+const FEW: u32 = 5;
 
 /// `Σ ±x` over the inputs that the mask words keep. `next(word)` gives a mask and its signs.
 #[inline(always)]
 fn signed(inputs: &Inputs, words: u32, mut next: impl FnMut(u32) -> (u32, u32)) -> i32 {
     let mut blocks = inputs.blocks.iter().chain(core::iter::once(&inputs.last));
     let mut sum = 0;
-    // A block adds four times to the lanes, two inputs at most in each byte.
+    // A block adds eight inputs to a lane.
     const BLOCKS: u32 = FLUSH as u32 / 8;
     for start in (0..words).step_by(BLOCKS as usize) {
         let mut lanes = Lanes::default();
-        let mut negative = 0;
         for (word, block) in (start..words.min(start + BLOCKS)).zip(blocks.by_ref()) {
             let (mask, signs) = next(word);
-            negative += (mask & signs).count_ones();
-            block_sum(block, mask, signs, &mut lanes);
+            if mask.count_ones() <= FEW {
+                sum += few(mask, |bit| {
+                    let x = input(block, bit);
+                    if signs >> bit & 1 == 1 { -x } else { x }
+                });
+            } else {
+                sum -= block_sum(block, mask, signs, &mut lanes);
+            }
         }
-        // A kept minus stands as 127 − x in the lanes.
-        sum += lanes.sums().iter().sum::<i32>() - 127 * negative as i32;
+        sum += lanes.total();
     }
     sum
 }
 
-#[inline(always)]
-fn block_sum(block: &[u8; WORD], mask: u32, signs: u32, lanes: &mut Lanes) {
-    let (quads, _) = block.as_chunks::<8>();
-    for (pair, shift) in quads.iter().zip([6, 4, 2, 0]) {
-        let [a, b, c, d, e, f, g, h] = *pair;
-        let first = select(u32::from_le_bytes([a, b, c, d]), mask, signs, shift + 1);
-        let second = select(u32::from_le_bytes([e, f, g, h]), mask, signs, shift);
-        // Two bytes of at most 127 make one of at most 254.
-        lanes.add(first + second);
+/// Like [`signed`] with weights ±{1, 2, 4}: a magnitude is 1, plus 1 where its first bit is set, plus
+/// 2 where both are, so that ±1 weights under three masks give the sum.
+fn magnitudes(row: &mut WordRow, inputs: &Inputs) -> i32 {
+    let mut blocks = inputs.blocks.iter().chain(core::iter::once(&inputs.last));
+    let mut sum = 0;
+    // A block adds sixteen inputs to a lane of the first.
+    const BLOCKS: u32 = FLUSH as u32 / 16;
+    let words = row.words();
+    for start in (0..words).step_by(BLOCKS as usize) {
+        let (mut once, mut twice) = (Lanes::default(), Lanes::default());
+        for (word, block) in (start..words.min(start + BLOCKS)).zip(blocks.by_ref()) {
+            let (mask, [signs, high, low]) = row.next_word().unwrap_or_default();
+            if mask.count_ones() <= 2 * FEW {
+                let first = word * WORD as u32;
+                sum +=
+                    few(mask, |bit| row.weight_at(bit, first + input_at(bit)) * input(block, bit));
+                continue;
+            }
+            sum -= block_sum(block, mask, signs, &mut once);
+            sum -= block_sum(block, mask & high, signs, &mut once);
+            sum -= 2 * block_sum(block, mask & high & low, signs, &mut twice);
+        }
+        sum += once.total() + 2 * twice.total();
     }
+    sum
+}
+
+/// Sum of what `term` gives for each bit of `mask`.
+#[inline(always)]
+fn few(mut mask: u32, term: impl Fn(u32) -> i32) -> i32 {
+    let mut sum = 0;
+    while mask != 0 {
+        sum += term(mask.trailing_zeros());
+        mask &= mask - 1;
+    }
+    sum
+}
+
+/// The input at `bit`.
+#[inline(always)]
+fn input(block: &[u8; WORD], bit: u32) -> i32 {
+    block.get(input_at(bit) as usize).map_or(0, |byte| i32::from(*byte))
+}
+
+/// Adds a block to `lanes`, a kept plus as x and a kept minus as 127 − x; gives what is too much.
+#[inline(always)]
+fn block_sum(block: &[u8; WORD], mask: u32, signs: u32, lanes: &mut Lanes) -> i32 {
+    let Some(quads) = block.as_chunks::<4>().0.first_chunk::<8>() else { return 0 };
+    // Written out, for compilers that are told to save space. Two bytes of at most 127 make one of
+    // at most 254.
+    let [a, b, c, d, e, f, g, h] = *quads;
+    lanes.add(select(a, mask, signs, 7) + select(b, mask, signs, 6));
+    lanes.add(select(c, mask, signs, 5) + select(d, mask, signs, 4));
+    lanes.add(select(e, mask, signs, 3) + select(f, mask, signs, 2));
+    lanes.add(select(g, mask, signs, 1) + select(h, mask, signs, 0));
+    127 * (mask & signs).count_ones() as i32
 }
 
 /// Four inputs: x where the mask is set and the sign is 0, 127 − x where it is 1, 0 where masked.
 #[inline(always)]
-fn select(x: u32, mask: u32, signs: u32, shift: u32) -> u32 {
+fn select(x: [u8; 4], mask: u32, signs: u32, shift: u32) -> u32 {
     let bytes = |bits: u32| {
         let ones = bits >> shift & ONES;
         (ones << 7) - ones
     };
-    (x ^ bytes(signs)) & bytes(mask)
+    (u32::from_le_bytes(x) ^ bytes(signs)) & bytes(mask)
 }

@@ -80,6 +80,14 @@ impl Lanes {
     #[inline(always)]
     fn sums(self) -> [i32; 4] {
         let low = self.all.wrapping_sub(self.high << 8);
-        [low & 0xffff, self.high & 0xffff, low >> 16, self.high >> 16].map(|sum| sum as i32)
+        let [a, b, c, d] = [low & 0xffff, self.high & 0xffff, low >> 16, self.high >> 16];
+        [a as i32, b as i32, c as i32, d as i32]
+    }
+
+    /// The sum of all bytes.
+    #[inline(always)]
+    fn total(self) -> i32 {
+        let [a, b, c, d] = self.sums();
+        a + b + c + d
     }
 }

@@ -139,6 +139,6 @@ impl<'s> Taps<'s> {
 
 /// Offset and weight of an entry of [`Taps::Stored`].
 #[inline(always)]
-pub(super) fn unpack(entry: u32) -> (usize, i32) {
-    ((entry >> 8) as usize, i32::from(entry as u8 as i8))
+pub(super) fn unpack(entry: u32) -> (u32, i32) {
+    (entry >> 8, i32::from(entry as u8 as i8))
 }

@@ -81,16 +81,13 @@ impl Plane<'_> {
             // The last tile may begin within the one before: it then writes the same bytes again.
             let at = done.min(len - size);
             let x = x.get(at * self.stride..).unwrap_or(&[]);
-            let outputs = outputs.get_mut(at..at + size).unwrap_or(&mut []);
-            let taps = self.taps;
-            match (self.stride, size) {
-                (1, 16) => self.write(tile::by_one::<4>(x, taps).as_flattened(), outputs),
-                (1, 8) => self.write(tile::by_one::<2>(x, taps).as_flattened(), outputs),
-                (1, 4) => self.write(tile::by_one::<1>(x, taps).as_flattened(), outputs),
-                (2, 8) => self.write(tile::by_two::<4>(x, taps).as_flattened(), outputs),
-                (2, 4) => self.write(tile::by_two::<2>(x, taps).as_flattened(), outputs),
-                _ => self.write(&[tile::single(x, taps)], outputs),
-            }
+            let mut outputs = outputs.get_mut(at..at + size).unwrap_or(&mut []).iter_mut();
+            let write = |sum| {
+                if let Some(output) = outputs.next() {
+                    *output = self.affine.activation(sum, self.low);
+                }
+            };
+            self.tile(size, x, write);
             done = at + size;
         }
     }
@@ -111,9 +108,18 @@ impl Plane<'_> {
         [16, 8, 4].into_iter().find(|size| fits(*size)).unwrap_or(1)
     }
 
-    fn write(&self, sums: &[i32], outputs: &mut [u8]) {
-        for (output, sum) in outputs.iter_mut().zip(sums) {
-            *output = self.affine.activation(*sum, self.low);
+    /// Calls `write` with the sums of `size` outputs, the window of the first at the first byte.
+    fn tile(&self, size: usize, x: &[u8], mut write: impl FnMut(i32)) {
+        type Two = (u32, u32);
+        type Four = (Two, Two);
+        let taps = self.taps;
+        match (self.stride, size) {
+            (1, 16) => tile::by_one::<Four>(x, taps, write),
+            (1, 8) => tile::by_one::<Two>(x, taps, write),
+            (1, 4) => tile::by_one::<u32>(x, taps, write),
+            (2, 8) => tile::by_two::<Four>(x, taps, write),
+            (2, 4) => tile::by_two::<Two>(x, taps, write),
+            _ => write(tile::single(x, taps)),
         }
     }
 }
