@@ -25,4 +25,5 @@ pub mod schedule;
 pub mod train;
 pub mod trained;
 pub mod twin;
+mod vectorised;
 pub mod verify;

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::nn::vectorised;
+use crate::vectorised::vectorised;
 
 /// Numbers that one thread handles at a time.
 const BLOCK: usize = 1 << 14;
@@ -28,6 +28,13 @@ pub enum Optimiser {
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.999;
 const ADAM_EPSILON: f32 = 1e-8;
+/// Smaller numbers become 0: arithmetic on subnormal ones is many times slower.
+const SMALLEST: f32 = 1e-30;
+
+#[inline(always)]
+fn flushed(value: f32) -> f32 {
+    if value.abs() < SMALLEST { 0.0 } else { value }
+}
 
 /// What an optimiser remembers of one group of parameters.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -67,12 +74,7 @@ impl Optimiser {
                     .zip(gradient.par_chunks(BLOCK))
                     .zip(first)
                     .for_each(|((parameters, gradient), velocity)| {
-                        vectorised(|| {
-                            for ((p, g), v) in parameters.iter_mut().zip(gradient).zip(velocity) {
-                                *v = momentum * *v + g + weight_decay * *p;
-                                *p -= rate * *v;
-                            }
-                        });
+                        sgd([rate, momentum, weight_decay], parameters, gradient, velocity);
                     });
             }
             Optimiser::Adam { weight_decay } => {
@@ -88,18 +90,38 @@ impl Optimiser {
                     .zip(gradient.par_chunks(BLOCK))
                     .zip(first.zip(second))
                     .for_each(|((parameters, gradient), (first, second))| {
-                        vectorised(|| {
-                            let moments = first.iter_mut().zip(second);
-                            for ((p, g), (m, v)) in parameters.iter_mut().zip(gradient).zip(moments)
-                            {
-                                let g = g + weight_decay * *p;
-                                *m = BETA_1 * *m + (1.0 - BETA_1) * g;
-                                *v = BETA_2 * *v + (1.0 - BETA_2) * g * g;
-                                *p -= rate * *m / (v.sqrt() * scale + ADAM_EPSILON);
-                            }
-                        });
+                        adam([rate, scale, weight_decay], parameters, gradient, first, second);
                     });
             }
+        }
+    }
+}
+
+vectorised! {
+    /// Rate, momentum and decay; parameters; gradient; velocity.
+    fn sgd(constants: [f32; 3], parameters: &mut [f32], gradient: &[f32], velocity: &mut [f32]) {
+        let [rate, momentum, weight_decay] = constants;
+        for ((p, g), v) in parameters.iter_mut().zip(gradient).zip(velocity) {
+            *v = flushed(momentum * *v + g + weight_decay * *p);
+            *p -= rate * *v;
+        }
+    }
+
+    /// Rate, scale of the deviation and decay; parameters; gradient; both means.
+    fn adam(
+        constants: [f32; 3],
+        parameters: &mut [f32],
+        gradient: &[f32],
+        first: &mut [f32],
+        second: &mut [f32],
+    ) {
+        let [rate, scale, weight_decay] = constants;
+        let means = first.iter_mut().zip(second);
+        for ((p, g), (m, v)) in parameters.iter_mut().zip(gradient).zip(means) {
+            let g = g + weight_decay * *p;
+            *m = flushed(BETA_1 * *m + (1.0 - BETA_1) * g);
+            *v = flushed(BETA_2 * *v + (1.0 - BETA_2) * g * g);
+            *p -= rate * *m / (v.sqrt() * scale + ADAM_EPSILON);
         }
     }
 }

@@ -475,13 +475,15 @@ impl<'a> TaskRun<'a> {
         }
     }
 
-    /// BatchNorm's statistics from unvaried training images.
+    /// BatchNorm's statistics from training images, varied as in training: statistics of unvaried
+    /// images, which the scales and shifts were not trained with, can cost accuracy.
     fn take_statistics(&mut self) {
         self.network.layers.iter_mut().for_each(|layer| layer.epilogue.reset_statistics());
         let batch = self.recipe.train.batch;
-        let count = self.images.len().min(STATISTICS_IMAGES).max(batch);
-        for first in (0..=count - batch).step_by(batch) {
-            self.network.load((first..first + batch).map(|index| self.images.image(index)));
+        let count = self.images.len().min(STATISTICS_IMAGES).max(batch) as u32;
+        let images: Vec<u32> = (0..count).collect();
+        for order in images.chunks_exact(batch) {
+            self.load(u64::from(u32::MAX), order);
             self.network.forward(Mode::Gather);
         }
         self.network.layers.iter_mut().for_each(|layer| layer.epilogue.adopt_statistics());

@@ -2,8 +2,8 @@
 //! training sees the rounded weights (straight-through), so that storing them loses nothing.
 
 use crate::nn::network::Layer;
-use crate::nn::vectorised;
 use crate::random::{Purpose, Stream};
+use crate::vectorised::vectorised;
 
 /// The largest stored weight.
 const LARGEST: f32 = 127.0;
@@ -30,14 +30,9 @@ impl Dense {
         let fan_in = layer.shape.fan_in;
         let rows = self.weights.chunks_exact(fan_in).zip(layer.matrix.chunks_exact_mut(fan_in));
         for ((weights, stored), unit) in rows.zip(&mut layer.unit) {
-            vectorised(|| {
-                let largest = weights.iter().fold(0f32, |largest, w| largest.max(w.abs()));
-                *unit = if largest > 0.0 { largest / LARGEST } else { 1.0 };
-                let per_weight = 1.0 / *unit;
-                for (stored, weight) in stored.iter_mut().zip(weights) {
-                    *stored = (weight * per_weight).clamp(-LARGEST, LARGEST) + ROUNDING - ROUNDING;
-                }
-            });
+            let largest = weights.iter().fold(0f32, |largest, w| largest.max(w.abs()));
+            *unit = if largest > 0.0 { largest / LARGEST } else { 1.0 };
+            round_weights(1.0 / *unit, weights, stored);
         }
     }
 
@@ -47,6 +42,15 @@ impl Dense {
         for (row, unit) in rows.zip(&layer.unit) {
             let per_weight = 1.0 / unit;
             row.iter_mut().for_each(|gradient| *gradient *= per_weight);
+        }
+    }
+}
+
+vectorised! {
+    /// Weights in units, rounded.
+    fn round_weights(per_weight: f32, weights: &[f32], stored: &mut [f32]) {
+        for (stored, weight) in stored.iter_mut().zip(weights) {
+            *stored = (weight * per_weight).clamp(-LARGEST, LARGEST) + ROUNDING - ROUNDING;
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Convolution of any kernel, stride and padding, as matrix products on unfolded windows (im2col).
+//! Convolution of any kernel, stride and padding, on one block of images: as matrix products on
+//! unfolded windows (im2col), or by Winograd's method where that is faster.
 
-use rayon::prelude::*;
 use seedmask::layer::Window;
 
-use super::Shape;
-use super::matrix::{Scratch, Shared, View, sum_in_order};
+use super::matrix::{Scratch, View, multiply};
+use super::{Shape, winograd};
 
 /// Shapes of one convolution. Weights are `[output channel][input channel][ky][kx]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,10 +17,8 @@ pub struct Conv2d {
     pub window: Window,
 }
 
-/// Columns of an unfolded group of images: enough for efficient products, small enough for caches.
-const GROUP_COLUMNS: usize = 512;
-/// Groups whose weight gradients are summed in one go before the ordered sum over all.
-const GROUPS_PER_PART: usize = 8;
+/// Numbers of an unfolded chunk of rows: what a cache holds.
+const CHUNK: usize = 1 << 16;
 
 impl Conv2d {
     /// Inputs of one output channel.
@@ -28,183 +26,163 @@ impl Conv2d {
         self.input.channels * self.window.area() as usize
     }
 
-    /// Images that are unfolded together; depends on shapes alone.
-    fn group(&self) -> usize {
-        GROUP_COLUMNS.div_ceil(self.output.pixels()).max(1)
+    /// Prepares the weights for the passes over blocks of `lanes` images: `filters` is theirs.
+    pub fn prepare(&self, lanes: usize, matrix: &[f32], filters: &mut Vec<f32>) {
+        if winograd::applies(self, lanes) {
+            winograd::transform_filters(matrix, filters);
+        }
     }
 
-    /// `output = matrix ∗ input` for `batch` images.
+    /// `output = matrix ∗ input` for one block.
     pub fn forward(
         &self,
-        batch: usize,
+        lanes: usize,
         input: &[f32],
-        matrix: &[f32],
+        [matrix, filters]: [&[f32]; 2],
         output: &mut [f32],
         scratch: &Scratch,
     ) {
-        let (k, pixels) = (self.fan_in(), self.output.pixels());
-        let output = Shared::new(output);
-        groups(batch, self.group()).into_par_iter().for_each(|(first, images)| {
-            let columns = images * pixels;
-            scratch.with(k * columns, |unfolded| {
-                self.unfold(batch, input, first, images, unfolded);
-                // SAFETY: groups are disjoint ranges of images, hence of columns of the output.
-                unsafe {
-                    output.multiply(
-                        first * pixels,
-                        batch * pixels,
-                        View::new(matrix, self.output.channels, k, k),
-                        View::new(unfolded, k, columns, columns),
-                        false,
-                    );
-                }
-            });
+        if winograd::applies(self, lanes) {
+            return winograd::forward(self, input, filters, output, scratch);
+        }
+        let k = self.fan_in();
+        let row_step = self.output.pixels() * lanes;
+        scratch.with(k * self.rows_per_chunk(lanes) * self.output.width * lanes, |unfolded| {
+            for (first, rows) in self.chunks(lanes) {
+                let columns = rows * self.output.width * lanes;
+                self.unfold(lanes, input, first, rows, unfolded);
+                multiply(
+                    &mut output[first * self.output.width * lanes..],
+                    row_step,
+                    View::new(matrix, self.output.channels, k, k),
+                    View::new(unfolded, k, columns, columns),
+                    false,
+                );
+            }
         });
     }
 
-    /// Gradients from `output_gradient`: of the weights, and of the input where it is wanted.
+    /// Gradients from `output_gradient` for one block: of the weights, and of the input where it
+    /// is wanted.
     #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
-        batch: usize,
+        lanes: usize,
         input: &[f32],
-        matrix: &[f32],
+        [matrix, filters]: [&[f32]; 2],
         output_gradient: &[f32],
         matrix_gradient: &mut [f32],
-        input_gradient: Option<&mut [f32]>,
+        mut input_gradient: Option<&mut [f32]>,
         scratch: &Scratch,
     ) {
-        let (rows, k, pixels) = (self.output.channels, self.fan_in(), self.output.pixels());
-        let input_gradient = input_gradient.map(Shared::new);
-        let groups = groups(batch, self.group());
-        let part_count = groups.len().div_ceil(GROUPS_PER_PART);
-        scratch.with(part_count * rows * k, |parts| {
-            parts.par_chunks_mut(rows * k).zip(groups.par_chunks(GROUPS_PER_PART)).for_each(
-                |(part, groups)| {
-                    for (index, &(first, images)) in groups.iter().enumerate() {
-                        let columns = images * pixels;
-                        let gradient = View::new(
-                            &output_gradient[first * pixels..],
-                            rows,
-                            columns,
-                            batch * pixels,
-                        );
-                        scratch.with(k * columns, |unfolded| {
-                            self.unfold(batch, input, first, images, unfolded);
-                            let windows = View::new(unfolded, k, columns, columns).transposed();
-                            super::matrix::multiply(part, k, gradient, windows, index > 0);
-                            if let Some(input_gradient) = &input_gradient {
-                                let weights = View::new(matrix, rows, k, k).transposed();
-                                super::matrix::multiply(
-                                    unfolded, columns, weights, gradient, false,
-                                );
-                                // SAFETY: groups are disjoint ranges of images.
-                                unsafe {
-                                    self.fold(batch, unfolded, first, images, input_gradient)
-                                };
-                            }
-                        });
-                    }
-                },
+        if winograd::applies(self, lanes) {
+            let target = input_gradient;
+            return winograd::backward(
+                self,
+                input,
+                filters,
+                output_gradient,
+                matrix_gradient,
+                target,
+                scratch,
             );
-            sum_in_order(matrix_gradient, parts);
+        }
+        let (channels, k) = (self.output.channels, self.fan_in());
+        let row_step = self.output.pixels() * lanes;
+        if let Some(gradient) = input_gradient.as_deref_mut() {
+            gradient.fill(0.0);
+        }
+        scratch.with(k * self.rows_per_chunk(lanes) * self.output.width * lanes, |unfolded| {
+            for (index, (first, rows)) in self.chunks(lanes).enumerate() {
+                let columns = rows * self.output.width * lanes;
+                let start = first * self.output.width * lanes;
+                let gradient = View::new(&output_gradient[start..], channels, columns, row_step);
+                self.unfold(lanes, input, first, rows, unfolded);
+                let windows = View::new(unfolded, k, columns, columns).transposed();
+                multiply(matrix_gradient, k, gradient, windows, index > 0);
+                if let Some(target) = input_gradient.as_deref_mut() {
+                    let weights = View::new(matrix, channels, k, k).transposed();
+                    multiply(unfolded, columns, weights, gradient, false);
+                    self.fold(lanes, unfolded, first, rows, target);
+                }
+            }
         });
     }
 
-    /// Writes the windows of `images` images from `first`: row (c, ky, kx), column (image, pixel).
-    fn unfold(
-        &self,
-        batch: usize,
-        input: &[f32],
-        first: usize,
-        images: usize,
-        unfolded: &mut [f32],
-    ) {
-        let columns = images * self.output.pixels();
-        let mut rows = unfolded.chunks_exact_mut(columns);
-        for c in 0..self.input.channels {
-            let planes = &input[(c * batch + first) * self.input.pixels()..];
-            for ky in 0..self.window.kernel[0] {
-                for kx in 0..self.window.kernel[1] {
-                    let Some(row) = rows.next() else { return };
-                    let planes = planes.chunks_exact(self.input.pixels());
-                    for (target, plane) in row.chunks_exact_mut(self.output.pixels()).zip(planes) {
-                        self.gather(plane, target, ky, kx);
-                    }
-                }
-            }
-        }
+    /// Output rows that are unfolded together.
+    fn rows_per_chunk(&self, lanes: usize) -> usize {
+        let per_row = self.fan_in() * self.output.width * lanes;
+        (CHUNK / per_row).clamp(1, self.output.height)
     }
 
-    /// The pixel that tap (ky, kx) sees for each output pixel; 0 in the padding.
-    fn gather(&self, plane: &[f32], target: &mut [f32], ky: u8, kx: u8) {
-        let width = self.input.width;
-        let (start, end) = self.columns_within(kx);
-        for (y, row) in target.chunks_exact_mut(self.output.width).enumerate() {
-            let Some(source_y) = self.source_row(y, ky) else {
-                row.fill(0.0);
-                continue;
+    /// First row and number of rows of each chunk.
+    fn chunks(&self, lanes: usize) -> impl Iterator<Item = (usize, usize)> {
+        let (height, rows) = (self.output.height, self.rows_per_chunk(lanes));
+        (0..height).step_by(rows).map(move |first| (first, rows.min(height - first)))
+    }
+
+    /// Writes the windows of `rows` output rows from `first`: row (c, ky, kx), column (y, x, lane).
+    fn unfold(&self, lanes: usize, input: &[f32], first: usize, rows: usize, unfolded: &mut [f32]) {
+        let width = self.output.width * lanes;
+        self.each_run(lanes, first, rows, |tap_row, y, run| {
+            let target = &mut unfolded[(tap_row * rows + y) * width..][..width];
+            let Some(Run { start, end, from, stride }) = run else {
+                return target.fill(0.0);
             };
-            let source = &plane[source_y * width..][..width];
-            row[..start].fill(0.0);
-            row[end..].fill(0.0);
-            if start < end {
-                let from = self.source_column(start, kx);
-                let stride = self.window.stride[1] as usize;
-                if stride == 1 {
-                    row[start..end].copy_from_slice(&source[from..from + (end - start)]);
-                } else {
-                    let taps = source[from..].iter().step_by(stride);
-                    row[start..end].iter_mut().zip(taps).for_each(|(value, &tap)| *value = tap);
+            target[..start].fill(0.0);
+            target[end..].fill(0.0);
+            if stride == lanes {
+                target[start..end].copy_from_slice(&input[from..from + (end - start)]);
+            } else {
+                let pixels = target[start..end].chunks_exact_mut(lanes);
+                for (index, pixel) in pixels.enumerate() {
+                    pixel.copy_from_slice(&input[from + index * stride..][..lanes]);
                 }
             }
-        }
+        });
     }
 
-    /// The reverse of `unfold`: adds every window's gradient to the pixels that it saw.
-    ///
-    /// # Safety
-    /// Nobody else accesses these images' part of `input_gradient` during the call.
-    unsafe fn fold(
+    /// The transpose of `unfold`: adds every window's gradient to the pixels that it saw.
+    fn fold(
         &self,
-        batch: usize,
+        lanes: usize,
         unfolded: &[f32],
         first: usize,
-        images: usize,
-        input_gradient: &Shared<'_>,
+        rows: usize,
+        gradient: &mut [f32],
     ) {
-        let columns = images * self.output.pixels();
-        let width = self.input.width;
-        let stride = self.window.stride[1] as usize;
-        let mut rows = unfolded.chunks_exact(columns);
-        for c in 0..self.input.channels {
-            let start = (c * batch + first) * self.input.pixels();
-            // SAFETY: the caller's promise.
-            let planes = unsafe { input_gradient.part(start, images * self.input.pixels()) };
-            planes.fill(0.0);
-            for ky in 0..self.window.kernel[0] {
-                for kx in 0..self.window.kernel[1] {
-                    let Some(row) = rows.next() else { return };
-                    let (start, end) = self.columns_within(kx);
-                    if start >= end {
-                        continue;
+        let width = self.output.width * lanes;
+        self.each_run(lanes, first, rows, |tap_row, y, run| {
+            let Some(Run { start, end, from, stride }) = run else { return };
+            let source = &unfolded[(tap_row * rows + y) * width..][start..end];
+            for (index, pixel) in source.chunks_exact(lanes).enumerate() {
+                let target = &mut gradient[from + index * stride..][..lanes];
+                target.iter_mut().zip(pixel).for_each(|(target, value)| *target += value);
+            }
+        });
+    }
+
+    /// Calls `visit(tap row, y, run)` for every row (c, ky, kx) of the unfolded matrix and every
+    /// output row `first + y`.
+    #[inline(always)]
+    fn each_run(
+        &self,
+        lanes: usize,
+        first: usize,
+        rows: usize,
+        mut visit: impl FnMut(usize, usize, Option<Run>),
+    ) {
+        let [kernel_y, kernel_x] = self.window.kernel;
+        let mut tap_row = 0;
+        for channel in 0..self.input.channels {
+            for ky in 0..kernel_y {
+                for kx in 0..kernel_x {
+                    for y in 0..rows {
+                        let source_row = self.source_row(first + y, ky);
+                        let run = source_row.and_then(|row| self.run(lanes, channel, row, kx));
+                        visit(tap_row, y, run);
                     }
-                    let from = self.source_column(start, kx);
-                    let planes = planes.chunks_exact_mut(self.input.pixels());
-                    for (source, plane) in row.chunks_exact(self.output.pixels()).zip(planes) {
-                        for (y, source) in source.chunks_exact(self.output.width).enumerate() {
-                            let Some(target_y) = self.source_row(y, ky) else { continue };
-                            let target =
-                                &mut plane[target_y * width + from..(target_y + 1) * width];
-                            let source = &source[start..end];
-                            if stride == 1 {
-                                target.iter_mut().zip(source).for_each(|(t, s)| *t += s);
-                            } else {
-                                let taps = target.iter_mut().step_by(stride);
-                                taps.zip(source).for_each(|(t, s)| *t += s);
-                            }
-                        }
-                    }
+                    tap_row += 1;
                 }
             }
         }
@@ -217,24 +195,30 @@ impl Conv2d {
         (row < self.input.height).then_some(row)
     }
 
-    /// Output columns whose tap column `kx` lies within the input: a range.
-    fn columns_within(&self, kx: u8) -> (usize, usize) {
+    /// The part of an output row whose tap column `kx` lies within the input, and where that is.
+    fn run(&self, lanes: usize, channel: usize, source_row: usize, kx: u8) -> Option<Run> {
         let (stride, left) = (self.window.stride[1] as usize, self.window.padding[1] as usize);
         let start = left.saturating_sub(kx as usize).div_ceil(stride);
         let end = (self.input.width + left).saturating_sub(kx as usize).div_ceil(stride);
         let end = end.min(self.output.width);
-        (start.min(end), end)
-    }
-
-    /// The input column that tap column `kx` sees from output column `x`, which is within.
-    fn source_column(&self, x: usize, kx: u8) -> usize {
-        x * self.window.stride[1] as usize + kx as usize - self.window.padding[1] as usize
+        let column = (start < end).then(|| start * stride + kx as usize - left)?;
+        let row = (channel * self.input.height + source_row) * self.input.width;
+        Some(Run {
+            start: start * lanes,
+            end: end * lanes,
+            from: (row + column) * lanes,
+            stride: stride * lanes,
+        })
     }
 }
 
-/// Ranges (first, count) of at most `group` images.
-fn groups(batch: usize, group: usize) -> Vec<(usize, usize)> {
-    (0..batch).step_by(group).map(|first| (first, group.min(batch - first))).collect()
+/// Numbers `start..end` of an output row see the input from `from` on, in steps of `stride` from
+/// pixel to pixel.
+struct Run {
+    start: usize,
+    end: usize,
+    from: usize,
+    stride: usize,
 }
 
 #[cfg(test)]
@@ -249,28 +233,22 @@ mod tests {
     }
 
     /// The definition, one multiplication at a time.
-    fn plain(conv: &Conv2d, batch: usize, input: &[f32], matrix: &[f32]) -> Vec<f32> {
+    fn plain(conv: &Conv2d, lanes: usize, input: &[f32], matrix: &[f32]) -> Vec<f32> {
         let (i, o) = (conv.input, conv.output);
         let [kernel_y, kernel_x] = conv.window.kernel.map(usize::from);
-        let mut output = vec![0.0; o.len() * batch];
-        for (r, b, y, x) in (0..o.channels).flat_map(|r| {
-            (0..batch).flat_map(move |b| {
-                (0..o.height).flat_map(move |y| (0..o.width).map(move |x| (r, b, y, x)))
-            })
-        }) {
-            for c in 0..i.channels {
-                for ky in 0..kernel_y {
-                    for kx in 0..kernel_x {
-                        let sy = y * conv.window.stride[0] as usize + ky;
-                        let sx = x * conv.window.stride[1] as usize + kx;
-                        let sy = sy.wrapping_sub(conv.window.padding[0] as usize);
-                        let sx = sx.wrapping_sub(conv.window.padding[1] as usize);
-                        if sy < i.height && sx < i.width {
-                            let w = matrix[((r * i.channels + c) * kernel_y + ky) * kernel_x + kx];
-                            output[((r * batch + b) * o.height + y) * o.width + x] +=
-                                w * input[((c * batch + b) * i.height + sy) * i.width + sx];
-                        }
-                    }
+        let [stride_y, stride_x] = conv.window.stride.map(usize::from);
+        let mut output = vec![0.0; o.len() * lanes];
+        for (index, value) in output.iter_mut().enumerate() {
+            let (pixel, lane) = (index / lanes, index % lanes);
+            let (row, y, x) = (pixel / o.pixels(), pixel / o.width % o.height, pixel % o.width);
+            for tap in 0..i.channels * kernel_y * kernel_x {
+                let (c, ky, kx) =
+                    (tap / (kernel_y * kernel_x), tap / kernel_x % kernel_y, tap % kernel_x);
+                let sy = (y * stride_y + ky).wrapping_sub(conv.window.padding[0] as usize);
+                let sx = (x * stride_x + kx).wrapping_sub(conv.window.padding[1] as usize);
+                if sy < i.height && sx < i.width {
+                    let seen = (c * i.height + sy) * i.width + sx;
+                    *value += matrix[row * conv.fan_in() + tap] * input[seen * lanes + lane];
                 }
             }
         }
@@ -284,19 +262,26 @@ mod tests {
             (conv(Shape::map(1, 7, 7), 2, Window::square(3, 2, 1)), 2),
             (conv(Shape::map(3, 8, 8), 2, Window::square(5, 1, 0)), 2),
             (conv(Shape::map(2, 5, 6), 2, window([2, 3], [2, 1], [0, 1, 1, 2])), 5),
-            (conv(Shape::map(4, 4, 4), 3, Window::square(1, 1, 0)), 40),
+            (conv(Shape::map(4, 4, 4), 3, Window::square(1, 1, 0)), 16),
             (conv(Shape::map(2, 2, 2), 2, Window::square(5, 1, 2)), 2),
+            // By Winograd's method.
+            (conv(Shape::map(8, 8, 8), 9, Window::square(3, 1, 1)), 16),
+            (conv(Shape::map(9, 7, 6), 8, Window::square(3, 1, 0)), 16),
+            (conv(Shape::map(8, 3, 9), 12, window([3, 3], [1, 1], [2, 1, 0, 1])), 16),
         ]
     }
 
     #[test]
     fn forward_is_the_definition() {
-        for (conv, batch) in cases() {
-            let input = random(conv.input.len() * batch, 1);
+        for (conv, lanes) in cases() {
+            let input = random(conv.input.len() * lanes, 1);
             let matrix = random(conv.output.channels * conv.fan_in(), 2);
-            let mut output = vec![f32::NAN; conv.output.len() * batch];
-            conv.forward(batch, &input, &matrix, &mut output, &Scratch::default());
-            for (found, expected) in output.iter().zip(plain(&conv, batch, &input, &matrix)) {
+            let mut output = vec![f32::NAN; conv.output.len() * lanes];
+            let mut filters = Vec::new();
+            conv.prepare(lanes, &matrix, &mut filters);
+            let scratch = Scratch::default();
+            conv.forward(lanes, &input, [&matrix, &filters], &mut output, &scratch);
+            for (found, expected) in output.iter().zip(plain(&conv, lanes, &input, &matrix)) {
                 assert!((found - expected).abs() < 1e-4, "{conv:?}: {found} {expected}");
             }
         }
@@ -304,15 +289,20 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_differences() {
-        for (conv, batch) in cases() {
+        for (conv, lanes) in cases() {
             let scratch = Scratch::default();
+            let prepared = |matrix: &[f32]| {
+                let mut filters = Vec::new();
+                conv.prepare(lanes, matrix, &mut filters);
+                filters
+            };
             check_linear(Case {
-                input: conv.input.len() * batch,
+                input: conv.input.len() * lanes,
                 matrix: conv.output.channels * conv.fan_in(),
-                output: conv.output.len() * batch,
-                forward: &|x, w, z| conv.forward(batch, x, w, z, &scratch),
+                output: conv.output.len() * lanes,
+                forward: &|x, w, z| conv.forward(lanes, x, [w, &prepared(w)], z, &scratch),
                 backward: &|x, w, dz, dw, dx| {
-                    conv.backward(batch, x, w, dz, dw, Some(dx), &scratch)
+                    conv.backward(lanes, x, [w, &prepared(w)], dz, dw, Some(dx), &scratch)
                 },
             });
         }

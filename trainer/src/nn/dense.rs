@@ -1,8 +1,9 @@
-//! Fully connected layer.
+//! Fully connected layer, on a whole batch: its weights are larger than what it reads and writes.
 
 use rayon::prelude::*;
 
-use super::matrix::{Scratch, Shared, View, sum_in_order};
+use super::Batch;
+use super::matrix::{Scratch, Shared, View, multiply, sum_in_order};
 
 /// Sizes of one dense layer. Weights are `[output][input]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,57 +18,81 @@ pub struct Dense {
 const BLOCK: usize = 256;
 
 impl Dense {
-    /// `output = matrix · input`; tensors are `[feature][image]`.
+    /// `output = matrix · input`.
     pub fn forward(
         &self,
-        batch: usize,
+        batch: Batch,
         input: &[f32],
         matrix: &[f32],
         output: &mut [f32],
         scratch: &Scratch,
     ) {
-        // Split along the inputs: the weights are what is large.
+        let images = batch.images;
         let blocks = self.inputs.div_ceil(BLOCK);
-        let length = self.outputs * batch;
-        scratch.with(blocks * length, |parts| {
+        let length = self.outputs * images;
+        scratch.with(self.inputs * images + (blocks + 1) * length, |buffer| {
+            let (values, rest) = buffer.split_at_mut(self.inputs * images);
+            let (sum, parts) = rest.split_at_mut(length);
+            batch.gather(input, values);
             parts.par_chunks_mut(length).enumerate().for_each(|(block, part)| {
                 let (first, inputs) = self.block(block);
-                super::matrix::multiply(
+                multiply(
                     part,
-                    batch,
+                    images,
                     View::new(&matrix[first..], self.outputs, inputs, self.inputs),
-                    View::new(&input[first * batch..], inputs, batch, batch),
+                    View::new(&values[first * images..], inputs, images, images),
                     false,
                 );
             });
-            sum_in_order(output, parts);
+            sum_in_order(sum, parts);
+            batch.scatter(sum, output);
         });
     }
 
     /// Gradients from `output_gradient`: of the weights, and of the input where it is wanted.
+    #[allow(clippy::too_many_arguments)]
     pub fn backward(
         &self,
-        batch: usize,
+        batch: Batch,
         input: &[f32],
         matrix: &[f32],
         output_gradient: &[f32],
         matrix_gradient: &mut [f32],
         input_gradient: Option<&mut [f32]>,
+        scratch: &Scratch,
     ) {
-        let matrix_gradient = Shared::new(matrix_gradient);
-        let input_gradient = input_gradient.map(Shared::new);
-        let gradient = View::new(output_gradient, self.outputs, batch, batch);
-        (0..self.inputs.div_ceil(BLOCK)).into_par_iter().for_each(|block| {
-            let (first, inputs) = self.block(block);
-            let values = View::new(&input[first * batch..], inputs, batch, batch);
-            // SAFETY: blocks are disjoint ranges of columns of the matrix, of rows of the input.
-            unsafe {
-                matrix_gradient.multiply(first, self.inputs, gradient, values.transposed(), false);
-                if let Some(input_gradient) = &input_gradient {
-                    let weights = View::new(&matrix[first..], self.outputs, inputs, self.inputs);
-                    let start = first * batch;
-                    input_gradient.multiply(start, batch, weights.transposed(), gradient, false);
+        let images = batch.images;
+        let (input_len, output_len) = (self.inputs * images, self.outputs * images);
+        scratch.with(2 * input_len + output_len, |buffer| {
+            let (values, rest) = buffer.split_at_mut(input_len);
+            let (target, gradient) = rest.split_at_mut(input_len);
+            batch.gather(input, values);
+            batch.gather(output_gradient, gradient);
+            let gradient = View::new(gradient, self.outputs, images, images);
+            let shared_target = Shared::new(target);
+            let matrix_gradient = Shared::new(matrix_gradient);
+            (0..self.inputs.div_ceil(BLOCK)).into_par_iter().for_each(|block| {
+                let (first, inputs) = self.block(block);
+                let values = View::new(&values[first * images..], inputs, images, images);
+                let weights = View::new(&matrix[first..], self.outputs, inputs, self.inputs);
+                // SAFETY: blocks are disjoint ranges of columns of the matrix, of rows of the input.
+                unsafe {
+                    let transposed = values.transposed();
+                    matrix_gradient.multiply(first, self.inputs, gradient, transposed, false);
+                    if input_gradient.is_some() {
+                        let start = first * images;
+                        shared_target.multiply(
+                            start,
+                            images,
+                            weights.transposed(),
+                            gradient,
+                            false,
+                        );
+                    }
                 }
+            });
+            if let Some(input_gradient) = input_gradient {
+                batch.scatter(target, input_gradient);
             }
         });
     }
@@ -86,15 +111,17 @@ mod tests {
 
     #[test]
     fn gradients_are_those_of_differences() {
-        for (inputs, outputs, batch) in [(5, 3, 4), (700, 10, 7), (256, 33, 1)] {
-            let dense = Dense { inputs, outputs };
+        for (inputs, outputs, images) in [(5, 3, 4), (700, 10, 7), (256, 33, 1), (30, 4, 32)] {
+            let (dense, batch) = (Dense { inputs, outputs }, Batch::new(images));
             let scratch = Scratch::default();
             check_linear(Case {
-                input: inputs * batch,
+                input: inputs * images,
                 matrix: inputs * outputs,
-                output: outputs * batch,
+                output: outputs * images,
                 forward: &|x, w, z| dense.forward(batch, x, w, z, &scratch),
-                backward: &|x, w, dz, dw, dx| dense.backward(batch, x, w, dz, dw, Some(dx)),
+                backward: &|x, w, dz, dw, dx| {
+                    dense.backward(batch, x, w, dz, dw, Some(dx), &scratch)
+                },
             });
         }
     }
@@ -103,8 +130,8 @@ mod tests {
     fn a_product_by_hand() {
         let dense = Dense { inputs: 2, outputs: 2 };
         let mut output = [0.0; 2];
-        let scratch = Scratch::default();
-        dense.forward(1, &[3.0, 5.0], &[1.0, -1.0, 2.0, 0.0], &mut output, &scratch);
+        let (batch, scratch) = (Batch::new(1), Scratch::default());
+        dense.forward(batch, &[3.0, 5.0], &[1.0, -1.0, 2.0, 0.0], &mut output, &scratch);
         assert_eq!(output, [-2.0, 6.0]);
     }
 }

@@ -1,6 +1,5 @@
-//! Depthwise convolution: every channel has its own kernel.
+//! Depthwise convolution: every channel has its own kernel. On one block of images.
 
-use rayon::prelude::*;
 use seedmask::layer::Window;
 
 use super::Shape;
@@ -17,55 +16,56 @@ pub struct Depthwise {
 }
 
 impl Depthwise {
-    /// Each output plane is its input plane under the channel's kernel.
-    pub fn forward(&self, batch: usize, input: &[f32], matrix: &[f32], output: &mut [f32]) {
-        let (from, to) = (self.input.pixels(), self.output.pixels());
-        let area = self.window.area() as usize;
-        output
-            .par_chunks_mut(batch * to)
-            .zip(input.par_chunks(batch * from))
-            .zip(matrix.par_chunks(area))
-            .for_each(|((output, input), kernel)| {
-                for (output, input) in output.chunks_exact_mut(to).zip(input.chunks_exact(from)) {
-                    output.fill(0.0);
-                    self.each_tap(|tap, pixel, seen| output[pixel] += kernel[tap] * input[seen]);
-                }
+    /// Each output plane is its input plane under the channel's kernel; one block of images.
+    pub fn forward(&self, lanes: usize, input: &[f32], matrix: &[f32], output: &mut [f32]) {
+        let (from, to) = (self.input.pixels() * lanes, self.output.pixels() * lanes);
+        let planes = output.chunks_exact_mut(to).zip(input.chunks_exact(from));
+        for ((output, input), kernel) in planes.zip(matrix.chunks_exact(self.area())) {
+            output.fill(0.0);
+            self.each_tap(|tap, pixel, seen| {
+                let input = &input[seen * lanes..][..lanes];
+                let output = &mut output[pixel * lanes..][..lanes];
+                output.iter_mut().zip(input).for_each(|(y, x)| *y += kernel[tap] * x);
             });
+        }
     }
 
-    /// Gradients from `output_gradient`: of the weights, and of the input where it is wanted.
+    /// Gradients from `output_gradient` for one block: of the weights, and of the input where it
+    /// is wanted.
     pub fn backward(
         &self,
-        batch: usize,
+        lanes: usize,
         input: &[f32],
         matrix: &[f32],
         output_gradient: &[f32],
         matrix_gradient: &mut [f32],
         input_gradient: Option<&mut [f32]>,
     ) {
-        let (from, to) = (self.input.pixels(), self.output.pixels());
-        let area = self.window.area() as usize;
-        matrix_gradient
-            .par_chunks_mut(area)
-            .zip(input.par_chunks(batch * from))
-            .zip(output_gradient.par_chunks(batch * to))
-            .for_each(|((gradient, input), output)| {
-                gradient.fill(0.0);
-                for (output, input) in output.chunks_exact(to).zip(input.chunks_exact(from)) {
-                    self.each_tap(|tap, pixel, seen| gradient[tap] += output[pixel] * input[seen]);
-                }
+        let (from, to) = (self.input.pixels() * lanes, self.output.pixels() * lanes);
+        let planes = output_gradient.chunks_exact(to).zip(input.chunks_exact(from));
+        let kernels = matrix_gradient.chunks_exact_mut(self.area());
+        for ((output, input), gradient) in planes.zip(kernels) {
+            gradient.fill(0.0);
+            self.each_tap(|tap, pixel, seen| {
+                let input = &input[seen * lanes..][..lanes];
+                let output = &output[pixel * lanes..][..lanes];
+                gradient[tap] += output.iter().zip(input).map(|(y, x)| y * x).sum::<f32>();
             });
+        }
         let Some(input_gradient) = input_gradient else { return };
-        input_gradient
-            .par_chunks_mut(batch * from)
-            .zip(output_gradient.par_chunks(batch * to))
-            .zip(matrix.par_chunks(area))
-            .for_each(|((input, output), kernel)| {
-                for (input, output) in input.chunks_exact_mut(from).zip(output.chunks_exact(to)) {
-                    input.fill(0.0);
-                    self.each_tap(|tap, pixel, seen| input[seen] += kernel[tap] * output[pixel]);
-                }
+        let planes = output_gradient.chunks_exact(to).zip(input_gradient.chunks_exact_mut(from));
+        for ((output, input), kernel) in planes.zip(matrix.chunks_exact(self.area())) {
+            input.fill(0.0);
+            self.each_tap(|tap, pixel, seen| {
+                let input = &mut input[seen * lanes..][..lanes];
+                let output = &output[pixel * lanes..][..lanes];
+                input.iter_mut().zip(output).for_each(|(x, y)| *x += kernel[tap] * y);
             });
+        }
+    }
+
+    fn area(&self) -> usize {
+        self.window.area() as usize
     }
 
     /// Calls `visit(tap, output pixel, input pixel)` for every tap that is not in the padding.

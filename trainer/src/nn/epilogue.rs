@@ -6,7 +6,11 @@
 
 use rayon::prelude::*;
 
-use super::{Activation, MAX_BYTE, Precision, STEPS_PER_UNIT, vectorised};
+use super::{Activation, MAX_BYTE, Precision, STEPS_PER_UNIT};
+use crate::vectorised::vectorised;
+
+/// Numbers below which a piece is not worth a thread of its own.
+const MIN_WORK: usize = 1 << 13;
 
 /// Added to the variance (in units of the real sum).
 pub const EPSILON: f32 = 1e-5;
@@ -83,20 +87,20 @@ impl Epilogue {
         }
     }
 
-    /// Takes mean and variance of each channel from this batch.
-    pub fn measure(&mut self, channel_len: usize, sums: &[f32]) {
-        if self.output == Output::Logits {
-            return;
+    /// Takes mean and variance of each channel from the moments of its pieces, `[block][channel]`,
+    /// of `count` numbers in all.
+    pub fn measure(&mut self, moments: &[[f64; 2]], count: usize) {
+        let channels = self.gamma.len();
+        for channel in 0..channels {
+            let [mut sum, mut squares] = [0.0; 2];
+            for piece in moments.chunks_exact(channels) {
+                sum += piece[channel][0];
+                squares += piece[channel][1];
+            }
+            let mean = sum / count as f64;
+            self.mean[channel] = mean as f32;
+            self.variance[channel] = (squares / count as f64 - mean * mean).max(0.0) as f32;
         }
-        sums.par_chunks(channel_len)
-            .zip(self.mean.par_iter_mut())
-            .zip(self.variance.par_iter_mut())
-            .for_each(|((sums, mean), variance)| {
-                let (sum, squares) = moments(sums);
-                let average = sum / channel_len as f64;
-                *mean = average as f32;
-                *variance = (squares / channel_len as f64 - average * average).max(0.0) as f32;
-            });
     }
 
     /// Forgets the statistics gathered.
@@ -122,21 +126,28 @@ impl Epilogue {
         self.variance.iter_mut().zip(variances).for_each(|(v, &sum)| *v = (sum / count) as f32);
     }
 
-    /// Sums to outputs; `unit` is what a weight of 1 is worth in each channel.
+    /// Sums to outputs; `unit` is what a weight of 1 is worth in each channel. Both are cut into
+    /// pieces of `piece` numbers, `[block][channel]`.
     pub fn forward(
         &self,
         precision: Precision,
         unit: &[f32],
-        channel_len: usize,
+        piece: usize,
         sums: &[f32],
         output: &mut [f32],
     ) {
-        output.par_chunks_mut(channel_len).zip(sums.par_chunks(channel_len)).enumerate().for_each(
-            |(channel, (output, sums))| {
-                let affine = self.affine(channel, unit[channel]);
-                vectorised(|| match (self.output, precision) {
+        let affine: Vec<Affine> =
+            unit.iter().enumerate().map(|(channel, &unit)| self.affine(channel, unit)).collect();
+        output
+            .par_chunks_mut(piece)
+            .zip(sums.par_chunks(piece))
+            .enumerate()
+            .with_min_len(MIN_WORK.div_ceil(piece))
+            .for_each(|(index, (output, sums))| {
+                let affine = affine[index % affine.len()];
+                match (self.output, precision) {
                     (Output::Activations(activation), Precision::Quantised) => {
-                        Grid::new(affine, activation).apply(sums, output);
+                        round_to_grid(&Grid::new(affine, activation), sums, output);
                     }
                     (Output::Activations(Activation::Relu), Precision::Exact) => {
                         for (y, &z) in output.iter_mut().zip(sums) {
@@ -148,82 +159,123 @@ impl Epilogue {
                             *y = affine.factor * z + affine.offset;
                         }
                     }
-                });
-            },
-        );
+                }
+            });
     }
 
-    /// Turns the sums into their gradient, in place, from the gradient of the outputs; also leaves
-    /// the gradients of γ and β. Rounding is passed straight through, clamping stops gradients.
+    /// First pass of the gradients, over pieces as in [`Epilogue::forward`]: leaves those of γ and
+    /// β, and returns what [`apply_slope`] needs to turn the sums of each channel into their
+    /// gradient. Rounding is passed straight through, clamping stops gradients.
     pub fn backward(
         &mut self,
         precision: Precision,
         unit: &[f32],
-        channel_len: usize,
-        sums: &mut [f32],
+        piece: usize,
+        sums: &[f32],
         output_gradient: &[f32],
-    ) {
-        let mut gamma_gradient = std::mem::take(&mut self.gamma_gradient);
-        let mut beta_gradient = std::mem::take(&mut self.beta_gradient);
-        let this = &*self;
-        sums.par_chunks_mut(channel_len)
-            .zip(output_gradient.par_chunks(channel_len))
-            .zip(gamma_gradient.par_iter_mut().zip(&mut beta_gradient))
+    ) -> Vec<Slope> {
+        let channels = unit.len();
+        let mut slopes: Vec<Slope> =
+            (0..channels).map(|channel| self.slope(precision, channel, unit[channel])).collect();
+        let mut products = vec![[0.0; 2]; sums.len() / piece];
+        products
+            .par_iter_mut()
+            .zip(sums.par_chunks(piece))
+            .zip(output_gradient.par_chunks(piece))
             .enumerate()
-            .for_each(|(channel, ((sums, gradient), (gamma_gradient, beta_gradient)))| {
-                (*gamma_gradient, *beta_gradient) = vectorised(|| {
-                    this.backward_channel(precision, channel, unit[channel], sums, gradient)
-                });
+            .with_min_len(MIN_WORK.div_ceil(piece))
+            .for_each(|(index, ((products, sums), gradient))| {
+                *products = products_of(&slopes[index % channels], sums, gradient);
             });
-        self.gamma_gradient = gamma_gradient;
-        self.beta_gradient = beta_gradient;
+        let count = (sums.len() / channels) as f64;
+        for (channel, slope) in slopes.iter_mut().enumerate() {
+            let [mut passed, mut centred] = [0.0; 2];
+            for piece in products.chunks_exact(channels) {
+                passed += piece[channel][0];
+                centred += piece[channel][1];
+            }
+            self.beta_gradient[channel] = passed as f32;
+            if self.output == Output::Logits {
+                self.gamma_gradient[channel] = (centred * f64::from(unit[channel])) as f32;
+            } else {
+                // With x̂ = (z − mean)·inverse: γ's gradient is Σ g·x̂, and the gradient of z is
+                // factor·(g − mean(g) − x̂·mean(g·x̂)).
+                let inverse = f64::from(self.inverse_deviation(channel, unit[channel]));
+                self.gamma_gradient[channel] = (centred * inverse) as f32;
+                slope.constant = (passed / count) as f32;
+                slope.linear = (centred * inverse * inverse / count) as f32;
+            }
+        }
+        slopes
     }
 
-    /// Returns the gradients of γ and β.
-    #[inline(always)]
-    fn backward_channel(
-        &self,
-        precision: Precision,
-        channel: usize,
-        unit: f32,
-        sums: &mut [f32],
-        gradient: &[f32],
-    ) -> (f32, f32) {
+    /// What the gradient of a channel's sums needs, but for the means over the batch.
+    fn slope(&self, precision: Precision, channel: usize, unit: f32) -> Slope {
         let affine = self.affine(channel, unit);
-        let Output::Activations(activation) = self.output else {
-            let products = block_sums(sums, gradient, |z, g| [g, g * z]);
-            sums.iter_mut().zip(gradient).for_each(|(z, g)| *z = affine.factor * g);
-            return ((products[1] * f64::from(unit)) as f32, products[0] as f32);
-        };
-        let (low, high) = match (precision, activation) {
-            (Precision::Quantised, Activation::Relu) => (0.0, MAX_BYTE / STEPS_PER_UNIT),
-            (Precision::Quantised, Activation::Linear) => {
-                (-64.0 / STEPS_PER_UNIT, 63.0 / STEPS_PER_UNIT)
+        let (low, high) = match (precision, self.output) {
+            (Precision::Quantised, Output::Activations(activation)) => {
+                let zero = f32::from(activation.zero_point());
+                (-zero / STEPS_PER_UNIT, (MAX_BYTE - zero) / STEPS_PER_UNIT)
             }
-            (Precision::Exact, Activation::Relu) => (0.0, f32::INFINITY),
-            (Precision::Exact, Activation::Linear) => (f32::NEG_INFINITY, f32::INFINITY),
+            (Precision::Exact, Output::Activations(Activation::Relu)) => (0.0, f32::INFINITY),
+            _ => (f32::NEG_INFINITY, f32::INFINITY),
         };
-        let mean = self.mean[channel];
-        let inverse = self.inverse_deviation(channel, unit);
-        let passes = |z: f32, g: f32| {
-            let v = affine.factor * z + affine.offset;
-            if v > low && v < high { g } else { 0.0 }
-        };
-        // β's gradient is Σ g, γ's is Σ g·x̂ with x̂ = (z − mean)·inverse.
-        let [beta_gradient, centred] = block_sums(sums, gradient, |z, g| {
-            let g = passes(z, g);
-            [g, g * (z - mean)]
-        });
-        let gamma_gradient = centred * f64::from(inverse);
-        let count = gradient.len() as f64;
-        let mean_gradient = (beta_gradient / count) as f32;
-        // x̂·mean(g·x̂) as a multiple of (z − mean).
-        let slope = (gamma_gradient / count) as f32 * inverse;
-        for (z, &g) in sums.iter_mut().zip(gradient) {
-            let passed = passes(*z, g);
-            *z = affine.factor * (passed - mean_gradient - (*z - mean) * slope);
+        let mean = if self.output == Output::Logits { 0.0 } else { self.mean[channel] };
+        Slope { affine, low, high, mean, constant: 0.0, linear: 0.0 }
+    }
+}
+
+/// How the gradient of one channel's sums comes from that of its outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct Slope {
+    affine: Affine,
+    low: f32,
+    high: f32,
+    mean: f32,
+    constant: f32,
+    linear: f32,
+}
+
+impl Slope {
+    /// The gradient where the value is not clamped.
+    #[inline(always)]
+    fn passed(&self, z: f32, gradient: f32) -> f32 {
+        let v = self.affine.factor * z + self.affine.offset;
+        if v > self.low && v < self.high { gradient } else { 0.0 }
+    }
+}
+
+vectorised! {
+    /// Turns the sums of a piece into their gradient, in place.
+    pub fn apply_slope(slope: &Slope, sums: &mut [f32], output_gradient: &[f32]) {
+        for (z, &gradient) in sums.iter_mut().zip(output_gradient) {
+            let centred = slope.passed(*z, gradient) - slope.constant;
+            *z = slope.affine.factor * (centred - (*z - slope.mean) * slope.linear);
         }
-        (gamma_gradient as f32, beta_gradient as f32)
+    }
+
+    /// Σ g and Σ g·(z − mean) over the gradients that pass.
+    fn products_of(slope: &Slope, sums: &[f32], gradient: &[f32]) -> [f64; 2] {
+        block_sums(sums, gradient, |z, g| {
+            let g = slope.passed(z, g);
+            [g, g * (z - slope.mean)]
+        })
+    }
+
+    /// Sum and sum of squares.
+    pub fn moments(values: &[f32]) -> [f64; 2] {
+        block_sums(values, values, |value, _| [value, value * value])
+    }
+
+    /// The affine map, rounded.
+    fn round_to_grid(grid: &Grid, sums: &[f32], output: &mut [f32]) {
+        for (y, &z) in output.iter_mut().zip(sums) {
+            // Not NaN, not negative: cutting off the fraction rounds down.
+            let byte = (grid.factor * z + grid.offset).max(0.0).min(MAX_BYTE);
+            // SAFETY: 0 ≤ byte ≤ 127 (`max` gives 0 for NaN).
+            let byte: i32 = unsafe { byte.to_int_unchecked() };
+            *y = (byte as f32 - grid.zero) * (1.0 / STEPS_PER_UNIT);
+        }
     }
 }
 
@@ -244,31 +296,12 @@ impl Grid {
             zero,
         }
     }
-
-    #[inline(always)]
-    fn apply(self, sums: &[f32], output: &mut [f32]) {
-        for (y, &z) in output.iter_mut().zip(sums) {
-            // Not NaN, not negative: cutting off the fraction rounds down.
-            let byte = (self.factor * z + self.offset).max(0.0).min(MAX_BYTE);
-            // SAFETY: 0 ≤ byte ≤ 127 (`max` gives 0 for NaN).
-            let byte: i32 = unsafe { byte.to_int_unchecked() };
-            *y = (byte as f32 - self.zero) * (1.0 / STEPS_PER_UNIT);
-        }
-    }
 }
 
 /// Independent partial sums, which is what a vector register holds.
 const LANES: usize = 16;
 /// Numbers summed in single precision before the sum goes on in double.
 const SUM_BLOCK: usize = 1024;
-
-/// Sum and sum of squares.
-fn moments(values: &[f32]) -> (f64, f64) {
-    vectorised(|| {
-        let [sum, squares] = block_sums(values, values, |v, _| [v, v * v]);
-        (sum, squares)
-    })
-}
 
 /// Σ term(a, b), two sums at once, in an order that depends on the length alone.
 #[inline(always)]
@@ -306,7 +339,8 @@ mod tests {
     fn loss(epilogue: &Epilogue, unit: &[f32], sums: &[f32], r: &[f32], len: usize) -> f64 {
         let mut epilogue = epilogue.clone();
         let mut output = vec![0.0; sums.len()];
-        epilogue.measure(len, sums);
+        let measured: Vec<_> = sums.chunks_exact(len).map(moments).collect();
+        epilogue.measure(&measured, len);
         epilogue.forward(Precision::Exact, unit, len, sums, &mut output);
         dot(r, &output)
     }
@@ -332,8 +366,13 @@ mod tests {
             let (du, dg, db) = (random(channels * len, 3), random(3, 4), random(3, 5));
             let mut gradient = sums.clone();
             let mut worked = epilogue.clone();
-            worked.measure(len, &sums);
-            worked.backward(Precision::Exact, &unit, len, &mut gradient, &r);
+            let measured: Vec<_> = sums.chunks_exact(len).map(moments).collect();
+            worked.measure(&measured, len);
+            let slopes = worked.backward(Precision::Exact, &unit, len, &sums, &r);
+            for (index, slope) in slopes.into_iter().enumerate() {
+                let range = index * len..(index + 1) * len;
+                apply_slope(&slope, &mut gradient[range.clone()], &r[range]);
+            }
             let step = 1e-3;
             let difference = |plus: f64, minus: f64| (plus - minus) / (2.0 * f64::from(step));
             let at = |step: f32| loss(&epilogue, &unit, &moved(&sums, &du, step), &r, len);
@@ -376,7 +415,7 @@ mod tests {
     #[test]
     fn sums_do_not_depend_on_a_remainder() {
         let values: Vec<f32> = (0..2500).map(|v| (v % 7) as f32).collect();
-        let (sum, squares) = moments(&values);
+        let [sum, squares] = moments(&values);
         let exact = values.iter().map(|&v| f64::from(v)).sum::<f64>();
         assert_eq!(sum, exact);
         assert_eq!(squares, values.iter().map(|&v| f64::from(v * v)).sum::<f64>());

@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Mutex;
 
+use crate::vectorised::vectorised;
+
 /// A matrix in a slice: element (r, c) at `r·row_step + c·column_step`.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
@@ -146,9 +148,9 @@ impl Scratch {
     }
 }
 
-/// Adds the `parts` of equal length, one after the other, into `sum`.
-pub fn sum_in_order(sum: &mut [f32], parts: &[f32]) {
-    super::vectorised(|| {
+vectorised! {
+    /// Adds the `parts` of equal length, one after the other, into `sum`.
+    pub fn sum_in_order(sum: &mut [f32], parts: &[f32]) {
         let mut parts = parts.chunks_exact(sum.len());
         if let Some(first) = parts.next() {
             sum.copy_from_slice(first);
@@ -158,7 +160,7 @@ pub fn sum_in_order(sum: &mut [f32], parts: &[f32]) {
                 *total += value;
             }
         }
-    });
+    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::architecture::{Architecture, Kind, Sums, Weighted};
-use super::epilogue::Epilogue;
-use super::matrix::Scratch;
-use super::{INPUT_STEP, Precision, add};
+use super::epilogue::{Epilogue, apply_slope, moments};
+use super::matrix::{Scratch, sum_in_order};
+use super::{Batch, INPUT_STEP, Precision, add};
 
 /// Whether statistics of the batch or those in force are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub enum Mode {
     Evaluate,
 }
 
-/// The numbers of a tensor for the images of a batch, `[channel][image][pixel]`.
+/// The numbers of a tensor for the images of a batch, `[block][channel][pixel][lane]`.
 #[derive(Default)]
 struct Tensor {
     value: Vec<f32>,
@@ -37,21 +37,27 @@ pub struct Layer {
     pub unit: Vec<f32>,
     /// Scales, shifts and statistics.
     pub epilogue: Epilogue,
+    /// The weights as the sums want them.
+    filters: Vec<f32>,
     /// The sums; after the backward pass, their gradient.
     sums: Vec<f32>,
+    /// Moments of the sums, `[block][channel]`.
+    moments: Vec<[f64; 2]>,
 }
 
 /// A network for batches of up to a fixed number of images.
 pub struct Network {
     architecture: Architecture,
     capacity: usize,
-    batch: usize,
+    batch: Batch,
     precision: Precision,
     tensors: Vec<Tensor>,
     /// The weighted layers, in order.
     pub layers: Vec<Layer>,
     /// For each max pool, by node: the taps that won.
     taps: Vec<Vec<u16>>,
+    /// The logits and their gradient, `[output][image]`.
+    logits: Tensor,
     scratch: Scratch,
 }
 
@@ -74,7 +80,9 @@ impl Network {
                     matrix_gradient: vec![0.0; shape.rows * shape.fan_in],
                     unit: vec![1.0; shape.rows],
                     epilogue: Epilogue::new(shape.output, shape.rows),
+                    filters: Vec::new(),
                     sums: vec![0.0; output.shape.len() * capacity],
+                    moments: Vec::new(),
                 }),
                 _ => None,
             })
@@ -87,8 +95,17 @@ impl Network {
                 _ => Vec::new(),
             })
             .collect();
-        let scratch = Scratch::default();
-        Self { architecture, capacity, batch: 0, precision, tensors, layers, taps, scratch }
+        Self {
+            architecture,
+            capacity,
+            batch: Batch::new(1),
+            precision,
+            tensors,
+            layers,
+            taps,
+            logits: Tensor::default(),
+            scratch: Scratch::default(),
+        }
     }
 
     /// The graph.
@@ -104,18 +121,16 @@ impl Network {
     /// Starts a batch of `images` images of device bytes, each `[channel][row][column]`. Panics
     /// beyond the capacity or where an image has another size.
     pub fn load<'a>(&mut self, images: impl ExactSizeIterator<Item = &'a [u8]>) {
-        let shape = self.architecture.tensors[0].shape;
-        let (batch, pixels) = (images.len(), shape.pixels());
-        assert!((1..=self.capacity).contains(&batch), "a batch of {batch}");
-        self.batch = batch;
-        let input = &mut self.tensors[0].value;
+        let length = self.architecture.tensors[0].shape.len();
+        assert!((1..=self.capacity).contains(&images.len()), "a batch of {}", images.len());
+        self.batch = Batch::new(images.len());
+        let lanes = self.batch.lanes;
         for (index, image) in images.enumerate() {
-            assert_eq!(image.len(), shape.len(), "bytes of an image");
-            for (channel, plane) in image.chunks_exact(pixels).enumerate() {
-                let start = (channel * batch + index) * pixels;
-                for (value, &byte) in input[start..start + pixels].iter_mut().zip(plane) {
-                    *value = f32::from(byte) * INPUT_STEP;
-                }
+            assert_eq!(image.len(), length, "bytes of an image");
+            let start = index / lanes * lanes * length + index % lanes;
+            let values = self.tensors[0].value[start..].iter_mut().step_by(lanes);
+            for (value, &byte) in values.zip(image) {
+                *value = f32::from(byte) * INPUT_STEP;
             }
         }
     }
@@ -126,47 +141,49 @@ impl Network {
         let shapes = &self.architecture.tensors;
         for (index, node) in self.architecture.nodes.iter().enumerate() {
             let (before, after) = self.tensors.split_at_mut(index + 1);
-            let input = &before[node.input].value[..shapes[node.input].shape.len() * batch];
-            let output = &mut after[0].value[..shapes[index + 1].shape.len() * batch];
+            let input = &before[node.input].value[..shapes[node.input].shape.len() * batch.images];
+            let output = &mut after[0].value[..shapes[index + 1].shape.len() * batch.images];
             match node.kind {
                 Kind::Weighted(weighted) => {
                     let layer = &mut self.layers[weighted.index];
                     layer.forward(mode, self.precision, batch, input, output, &self.scratch);
                 }
                 Kind::MaxPool(pool) => {
-                    pool.forward_max(input, output, &mut self.taps[index][..output.len()]);
+                    let taps = &mut self.taps[index][..output.len()];
+                    pool.forward_max(batch.lanes, input, output, taps);
                 }
                 Kind::AveragePool(pool) => {
                     let zero_point = shapes[node.input].zero_point;
-                    pool.forward_average(self.precision, zero_point, input, output);
+                    let lanes = batch.lanes;
+                    pool.forward_average(self.precision, lanes, zero_point, input, output);
                 }
-                Kind::Flatten => {
-                    let pixels = shapes[node.input].shape.pixels();
-                    transpose(input, output, pixels, batch);
-                }
+                // The order of the numbers is that of a vector already.
+                Kind::Flatten => output.copy_from_slice(input),
                 Kind::Add { other, activation } => {
                     let other = &before[other].value[..input.len()];
                     add::forward(activation, self.precision, input, other, output);
                 }
             }
         }
-        &self.tensors[shapes.len() - 1].value[..self.architecture.outputs() * batch]
+        let length = self.architecture.outputs() * batch.images;
+        self.logits.value.resize(length, 0.0);
+        batch.gather(&self.tensors[shapes.len() - 1].value[..length], &mut self.logits.value);
+        &self.logits.value
     }
 
-    /// The values of a tensor after [`Network::forward`], `[channel][image][pixel]`. Panics where
-    /// there is no such tensor.
+    /// The values of a tensor after [`Network::forward`], `[block][channel][pixel][lane]`. Panics
+    /// where there is no such tensor.
     pub fn tensor(&self, index: usize) -> &[f32] {
         let length = self.architecture.tensors[index].shape.len();
-        &self.tensors[index].value[..length * self.batch]
+        &self.tensors[index].value[..length * self.batch.images]
     }
 
-    /// The logits' gradient, to be written before [`Network::backward`]; and the logits.
+    /// The logits, `[output][image]`, and their gradient, to be written before
+    /// [`Network::backward`].
     pub fn head(&mut self) -> (&[f32], &mut [f32]) {
-        let length = self.architecture.outputs() * self.batch;
-        let last = self.architecture.tensors.len() - 1;
-        let Tensor { value, gradient } = &mut self.tensors[last];
-        gradient.resize(gradient.len().max(length), 0.0);
-        (&value[..length], &mut gradient[..length])
+        let Tensor { value, gradient } = &mut self.logits;
+        gradient.resize(value.len(), 0.0);
+        (value, gradient)
     }
 
     /// Gradients of everything from the logits' gradient, after a forward pass in
@@ -174,14 +191,17 @@ impl Network {
     pub fn backward(&mut self) {
         let batch = self.batch;
         let shapes = &self.architecture.tensors;
+        let last = &mut self.tensors[shapes.len() - 1].gradient;
+        last.resize(last.len().max(self.logits.gradient.len()), 0.0);
+        batch.scatter(&self.logits.gradient, &mut last[..self.logits.gradient.len()]);
         // A tensor that is read twice gets the sum of two gradients.
         let mut written = vec![false; shapes.len()];
         for (index, node) in self.architecture.nodes.iter().enumerate().rev() {
             let (before, after) = self.tensors.split_at_mut(index + 1);
-            let output_len = shapes[index + 1].shape.len() * batch;
+            let output_len = shapes[index + 1].shape.len() * batch.images;
             let output = &after[0].value[..output_len];
             let output_gradient = &after[0].gradient[..output_len];
-            let input_len = shapes[node.input].shape.len() * batch;
+            let input_len = shapes[node.input].shape.len() * batch.images;
             let Tensor { value: input, gradient } = &mut before[node.input];
             let input = &input[..input_len];
             let wanted = node.input > 0;
@@ -200,14 +220,13 @@ impl Network {
                 ),
                 (_, None) => {}
                 (Kind::MaxPool(pool), Some(target)) => {
-                    pool.backward_max(output_gradient, &self.taps[index][..output_len], target);
+                    let taps = &self.taps[index][..output_len];
+                    pool.backward_max(batch.lanes, output_gradient, taps, target);
                 }
                 (Kind::AveragePool(pool), Some(target)) => {
-                    pool.backward_average(output_gradient, target);
+                    pool.backward_average(batch.lanes, output_gradient, target);
                 }
-                (Kind::Flatten, Some(target)) => {
-                    transpose(output_gradient, target, batch, shapes[node.input].shape.pixels());
-                }
+                (Kind::Flatten, Some(target)) => target.copy_from_slice(output_gradient),
                 (Kind::Add { activation, .. }, Some(target)) => {
                     add::backward(activation, self.precision, output, output_gradient, target);
                 }
@@ -246,65 +265,106 @@ impl Layer {
         &mut self,
         mode: Mode,
         precision: Precision,
-        batch: usize,
+        batch: Batch,
         input: &[f32],
         output: &mut [f32],
         scratch: &Scratch,
     ) {
+        let lanes = batch.lanes;
+        let blocks = batch.images / lanes;
+        let rows = self.shape.rows;
         let sums = &mut self.sums[..output.len()];
-        match self.shape.sums {
-            Sums::Conv2d(conv) => conv.forward(batch, input, &self.matrix, sums, scratch),
-            Sums::Depthwise(depthwise) => depthwise.forward(batch, input, &self.matrix, sums),
-            Sums::Dense(dense) => dense.forward(batch, input, &self.matrix, sums, scratch),
+        let piece = sums.len() / (blocks * rows);
+        if let Sums::Conv2d(conv) = &self.shape.sums {
+            conv.prepare(lanes, &self.matrix, &mut self.filters);
         }
-        let channel_len = sums.len() / self.shape.rows;
+        let weights = [self.matrix.as_slice(), &self.filters];
+        if let Sums::Dense(dense) = self.shape.sums {
+            dense.forward(batch, input, &self.matrix, sums, scratch);
+        }
+        self.moments.resize(blocks * rows, [0.0; 2]);
+        // The moments of a block are taken while its sums are in the cache.
+        sums.par_chunks_mut(piece * rows)
+            .zip(input.par_chunks(input.len() / blocks))
+            .zip(self.moments.par_chunks_mut(rows))
+            .for_each(|((sums, input), measured)| {
+                match self.shape.sums {
+                    Sums::Conv2d(conv) => conv.forward(lanes, input, weights, sums, scratch),
+                    Sums::Depthwise(depthwise) => {
+                        depthwise.forward(lanes, input, weights[0], sums);
+                    }
+                    Sums::Dense(_) => {}
+                }
+                if mode != Mode::Evaluate {
+                    for (measured, sums) in measured.iter_mut().zip(sums.chunks_exact(piece)) {
+                        *measured = moments(sums);
+                    }
+                }
+            });
         if mode != Mode::Evaluate {
-            self.epilogue.measure(channel_len, sums);
+            self.epilogue.measure(&self.moments, piece * blocks);
         }
         if mode == Mode::Gather {
             self.epilogue.gather_statistics();
         }
-        self.epilogue.forward(precision, &self.unit, channel_len, sums, output);
+        self.epilogue.forward(precision, &self.unit, piece, sums, output);
     }
 
     fn backward(
         &mut self,
         precision: Precision,
-        batch: usize,
+        batch: Batch,
         input: &[f32],
         output_gradient: &[f32],
-        input_gradient: Option<&mut [f32]>,
+        mut input_gradient: Option<&mut [f32]>,
         scratch: &Scratch,
     ) {
+        let lanes = batch.lanes;
+        let blocks = batch.images / lanes;
+        let rows = self.shape.rows;
         let sums = &mut self.sums[..output_gradient.len()];
-        let channel_len = sums.len() / self.shape.rows;
-        self.epilogue.backward(precision, &self.unit, channel_len, sums, output_gradient);
-        let (matrix, gradient) = (&self.matrix, &mut self.matrix_gradient);
-        match self.shape.sums {
-            Sums::Conv2d(conv) => {
-                conv.backward(batch, input, matrix, sums, gradient, input_gradient, scratch);
+        let piece = sums.len() / (blocks * rows);
+        let slopes = self.epilogue.backward(precision, &self.unit, piece, sums, output_gradient);
+        let weights = [self.matrix.as_slice(), &self.filters];
+        if let Sums::Dense(dense) = self.shape.sums {
+            let pieces = sums.chunks_exact_mut(piece).zip(output_gradient.chunks_exact(piece));
+            for (index, (sums, gradient)) in pieces.enumerate() {
+                apply_slope(&slopes[index % rows], sums, gradient);
             }
-            Sums::Depthwise(depthwise) => {
-                depthwise.backward(batch, input, matrix, sums, gradient, input_gradient);
-            }
-            Sums::Dense(dense) => {
-                dense.backward(batch, input, matrix, sums, gradient, input_gradient);
-            }
+            let gradient = &mut self.matrix_gradient;
+            let matrix = weights[0];
+            return dense.backward(batch, input, matrix, sums, gradient, input_gradient, scratch);
         }
+        let (shape, matrix_len, input_len) = (self.shape, self.matrix.len(), input.len() / blocks);
+        let matrix_gradient = &mut self.matrix_gradient;
+        scratch.with(matrix_len * blocks, |parts| {
+            let targets: Vec<Option<&mut [f32]>> = match input_gradient.as_deref_mut() {
+                Some(target) => target.chunks_exact_mut(input_len).map(Some).collect(),
+                None => (0..blocks).map(|_| None).collect(),
+            };
+            sums.par_chunks_mut(piece * rows)
+                .zip(output_gradient.par_chunks(piece * rows))
+                .zip(input.par_chunks(input_len))
+                .zip(parts.par_chunks_mut(matrix_len))
+                .zip(targets)
+                .for_each(|((((sums, gradient), input), part), target)| {
+                    let pieces = sums.chunks_exact_mut(piece).zip(gradient.chunks_exact(piece));
+                    for ((sums, gradient), slope) in pieces.zip(&slopes) {
+                        apply_slope(slope, sums, gradient);
+                    }
+                    match shape.sums {
+                        Sums::Conv2d(conv) => {
+                            conv.backward(lanes, input, weights, sums, part, target, scratch);
+                        }
+                        Sums::Depthwise(depthwise) => {
+                            depthwise.backward(lanes, input, weights[0], sums, part, target);
+                        }
+                        Sums::Dense(_) => {}
+                    }
+                });
+            sum_in_order(matrix_gradient, parts);
+        });
     }
-}
-
-/// `[block][row][column]` to `[block][column][row]`, blocks of `rows` × `columns` transposed; here
-/// `[channel][image][pixel]` to `[channel][pixel][image]` and back.
-fn transpose(from: &[f32], to: &mut [f32], columns: usize, rows: usize) {
-    let block = rows * columns;
-    to.par_chunks_mut(block).zip(from.par_chunks(block)).with_min_len(8).for_each(|(to, from)| {
-        for (column, to) in to.chunks_exact_mut(rows).enumerate() {
-            for (row, value) in to.iter_mut().enumerate() {
-                *value = from[row * columns + column];
-            }
-        }
-    });
 }
 
 fn add_into(target: &mut [f32], part: &[f32]) {
@@ -317,6 +377,13 @@ mod tests {
     use super::super::check::{dot, random};
     use super::super::{Activation, Shape, loss::cross_entropy};
     use super::*;
+
+    /// Two blocks.
+    const IMAGES: usize = 32;
+
+    fn labels() -> Vec<u8> {
+        (0..IMAGES).map(|image| (image * image % 3) as u8).collect()
+    }
 
     fn spec(name: &str, kind: SpecKind) -> LayerSpec {
         LayerSpec { name: Some(name.to_owned()), kind }
@@ -333,8 +400,8 @@ mod tests {
         };
         let relu = Activation::Relu;
         let layers = [
-            spec("a", conv(4, 1, relu)),
-            spec("b", conv(4, 1, Activation::Linear)),
+            spec("a", conv(8, 1, relu)),
+            spec("b", conv(8, 1, Activation::Linear)),
             spec("c", SpecKind::Add { with: "a".to_owned(), activation: relu }),
             spec("d", SpecKind::MaxPool { kernel: [2; 2], stride: [2; 2] }),
             spec(
@@ -356,7 +423,7 @@ mod tests {
     }
 
     fn network(precision: Precision) -> Network {
-        let mut network = Network::new(architecture(), 6, precision);
+        let mut network = Network::new(architecture(), IMAGES, precision);
         for (index, layer) in network.layers.iter_mut().enumerate() {
             layer.matrix = random(layer.matrix.len(), index as u64);
             layer.unit.fill(0.3);
@@ -378,10 +445,9 @@ mod tests {
 
     #[test]
     fn whole_network_gradients_are_those_of_differences() {
-        let labels = [0, 1, 2, 1, 0, 2];
         let mut network = network(Precision::Exact);
-        load(&mut network, 6);
-        step(&mut network, &labels);
+        load(&mut network, IMAGES);
+        step(&mut network, &labels());
         network.backward();
         for index in 0..network.layers.len() {
             let original = network.layers[index].matrix.clone();
@@ -390,7 +456,7 @@ mod tests {
             let mut at = |step_length: f32| {
                 let moved = original.iter().zip(&direction).map(|(w, d)| w + step_length * d);
                 network.layers[index].matrix = moved.collect();
-                step(&mut network, &labels)
+                step(&mut network, &labels())
             };
             let length = 2e-4;
             let expected = (at(length) - at(-length)) / (2.0 * f64::from(length));
@@ -421,7 +487,7 @@ mod tests {
     #[test]
     fn an_image_has_the_same_logits_in_any_batch() {
         let mut network = network(Precision::Quantised);
-        load(&mut network, 6);
+        load(&mut network, IMAGES);
         for layer in &mut network.layers {
             layer.epilogue.reset_statistics();
         }
@@ -432,7 +498,7 @@ mod tests {
         let together = network.forward(Mode::Evaluate).to_vec();
         load(&mut network, 1);
         let alone = network.forward(Mode::Evaluate).to_vec();
-        let first: Vec<f32> = together.chunks_exact(6).map(|row| row[0]).collect();
+        let first: Vec<f32> = together.chunks_exact(IMAGES).map(|row| row[0]).collect();
         for (alone, first) in alone.iter().zip(first) {
             assert!((alone - first).abs() < 1e-4);
         }
@@ -444,8 +510,8 @@ mod tests {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let mut network = network(Precision::Quantised);
-                load(&mut network, 6);
-                step(&mut network, &[0, 1, 2, 1, 0, 2]);
+                load(&mut network, IMAGES);
+                step(&mut network, &labels());
                 network.backward();
                 let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
                 let gradients = network.layers.iter().map(|l| bits(&l.matrix_gradient));

@@ -18,36 +18,45 @@ pub struct Pool {
 
 impl Pool {
     /// The largest value under each window (padding never wins) and the tap that has it (the first
-    /// of equals).
-    pub fn forward_max(&self, input: &[f32], output: &mut [f32], taps: &mut [u16]) {
-        let planes = output.par_chunks_mut(self.output.pixels());
-        planes
-            .zip(taps.par_chunks_mut(self.output.pixels()))
-            .zip(input.par_chunks(self.input.pixels()))
-            .with_min_len(16)
-            .for_each(|((output, taps), input)| {
+    /// of equals). Tensors hold any number of planes of `lanes` images.
+    pub fn forward_max(&self, lanes: usize, input: &[f32], output: &mut [f32], taps: &mut [u16]) {
+        self.planes(lanes, input, output)
+            .zip(taps.par_chunks_mut(self.output.pixels() * lanes))
+            .for_each(|((output, input), taps)| {
                 output.fill(f32::NEG_INFINITY);
                 self.each_tap(|tap, pixel, seen| {
-                    if input[seen] > output[pixel] {
-                        output[pixel] = input[seen];
-                        taps[pixel] = tap as u16;
+                    let input = &input[seen * lanes..][..lanes];
+                    let output = &mut output[pixel * lanes..][..lanes];
+                    let taps = &mut taps[pixel * lanes..][..lanes];
+                    for ((y, &x), winner) in output.iter_mut().zip(input).zip(taps) {
+                        if x > *y {
+                            (*y, *winner) = (x, tap as u16);
+                        }
                     }
                 });
             });
     }
 
     /// Gives each window's gradient to the input that won.
-    pub fn backward_max(&self, output_gradient: &[f32], taps: &[u16], input_gradient: &mut [f32]) {
-        let planes = input_gradient.par_chunks_mut(self.input.pixels());
-        planes
-            .zip(taps.par_chunks(self.output.pixels()))
-            .zip(output_gradient.par_chunks(self.output.pixels()))
-            .with_min_len(16)
-            .for_each(|((input, taps), output)| {
+    pub fn backward_max(
+        &self,
+        lanes: usize,
+        output_gradient: &[f32],
+        taps: &[u16],
+        input_gradient: &mut [f32],
+    ) {
+        self.planes_back(lanes, output_gradient, input_gradient)
+            .zip(taps.par_chunks(self.output.pixels() * lanes))
+            .for_each(|((input, output), taps)| {
                 input.fill(0.0);
-                for (pixel, (&tap, &gradient)) in taps.iter().zip(output).enumerate() {
-                    input[self.seen(pixel, tap as usize)] += gradient;
-                }
+                self.each_tap(|tap, pixel, seen| {
+                    let input = &mut input[seen * lanes..][..lanes];
+                    let output = &output[pixel * lanes..][..lanes];
+                    let taps = &taps[pixel * lanes..][..lanes];
+                    for ((x, y), &winner) in input.iter_mut().zip(output).zip(taps) {
+                        *x += if usize::from(winner) == tap { *y } else { 0.0 };
+                    }
+                });
             });
     }
 
@@ -56,6 +65,7 @@ impl Pool {
     pub fn forward_average(
         &self,
         precision: Precision,
+        lanes: usize,
         zero_point: u8,
         input: &[f32],
         output: &mut [f32],
@@ -63,37 +73,68 @@ impl Pool {
         let area = self.window.area();
         let reciprocal = i64::from(DevicePool::reciprocal(area));
         let (zero, bytes_of_zeros) = (f32::from(zero_point), area as f32 * f32::from(zero_point));
-        output
-            .par_chunks_mut(self.output.pixels())
-            .zip(input.par_chunks(self.input.pixels()))
-            .with_min_len(16)
-            .for_each(|(output, input)| {
-                output.fill(0.0);
-                self.each_tap(|_, pixel, seen| output[pixel] += input[seen]);
-                for value in output {
-                    *value = match precision {
-                        Precision::Exact => *value / area as f32,
-                        Precision::Quantised => {
-                            let bytes = *value * STEPS_PER_UNIT + bytes_of_zeros;
-                            let byte = (bytes as i64 * reciprocal + (1 << 23)) >> 24;
-                            (byte as f32 - zero) / STEPS_PER_UNIT
-                        }
-                    };
-                }
+        self.planes(lanes, input, output).for_each(|(output, input)| {
+            output.fill(0.0);
+            self.each_tap(|_, pixel, seen| {
+                let input = &input[seen * lanes..][..lanes];
+                let output = &mut output[pixel * lanes..][..lanes];
+                output.iter_mut().zip(input).for_each(|(y, x)| *y += x);
             });
+            for value in output {
+                *value = match precision {
+                    Precision::Exact => *value / area as f32,
+                    Precision::Quantised => {
+                        let bytes = *value * STEPS_PER_UNIT + bytes_of_zeros;
+                        let byte = (bytes as i64 * reciprocal + (1 << 23)) >> 24;
+                        (byte as f32 - zero) / STEPS_PER_UNIT
+                    }
+                };
+            }
+        });
     }
 
     /// Shares each window's gradient among its inputs; rounding is passed straight through.
-    pub fn backward_average(&self, output_gradient: &[f32], input_gradient: &mut [f32]) {
+    pub fn backward_average(
+        &self,
+        lanes: usize,
+        output_gradient: &[f32],
+        input_gradient: &mut [f32],
+    ) {
         let share = 1.0 / self.window.area() as f32;
-        input_gradient
-            .par_chunks_mut(self.input.pixels())
-            .zip(output_gradient.par_chunks(self.output.pixels()))
-            .with_min_len(16)
-            .for_each(|(input, output)| {
-                input.fill(0.0);
-                self.each_tap(|_, pixel, seen| input[seen] += output[pixel] * share);
+        self.planes_back(lanes, output_gradient, input_gradient).for_each(|(input, output)| {
+            input.fill(0.0);
+            self.each_tap(|_, pixel, seen| {
+                let input = &mut input[seen * lanes..][..lanes];
+                let output = &output[pixel * lanes..][..lanes];
+                input.iter_mut().zip(output).for_each(|(x, y)| *x += share * y);
             });
+        });
+    }
+
+    /// Pairs of output and input planes.
+    fn planes<'a>(
+        &self,
+        lanes: usize,
+        input: &'a [f32],
+        output: &'a mut [f32],
+    ) -> impl IndexedParallelIterator<Item = (&'a mut [f32], &'a [f32])> {
+        output
+            .par_chunks_mut(self.output.pixels() * lanes)
+            .zip(input.par_chunks(self.input.pixels() * lanes))
+            .with_min_len(8)
+    }
+
+    /// Pairs of input and output planes of gradients.
+    fn planes_back<'a>(
+        &self,
+        lanes: usize,
+        output: &'a [f32],
+        input: &'a mut [f32],
+    ) -> impl IndexedParallelIterator<Item = (&'a mut [f32], &'a [f32])> {
+        input
+            .par_chunks_mut(self.input.pixels() * lanes)
+            .zip(output.par_chunks(self.output.pixels() * lanes))
+            .with_min_len(8)
     }
 
     /// Calls `visit(tap, output pixel, input pixel)` for every tap that is not in the padding.
@@ -112,16 +153,6 @@ impl Pool {
                 }
             }
         }
-    }
-
-    /// The input pixel that `tap` of output `pixel` sees; the tap is not in the padding.
-    fn seen(&self, pixel: usize, tap: usize) -> usize {
-        let [stride_y, stride_x] = self.window.stride.map(usize::from);
-        let kernel_x = self.window.kernel[1] as usize;
-        let (y, x) = (pixel / self.output.width, pixel % self.output.width);
-        let seen_y = y * stride_y + tap / kernel_x - self.window.padding[0] as usize;
-        let seen_x = x * stride_x + tap % kernel_x - self.window.padding[1] as usize;
-        seen_y * self.input.width + seen_x
     }
 
     fn seen_row(&self, y: usize, ky: usize) -> Option<usize> {
@@ -157,9 +188,9 @@ mod tests {
     fn maximum_and_its_gradient() {
         let pool = pool(Shape::map(1, 2, 4), Window::square(2, 2, 0));
         let (mut output, mut taps, mut back) = ([0.0; 2], [0; 2], [9.0; 8]);
-        pool.forward_max(&[1.0, 2.0, -5.0, -6.0, 4.0, 4.0, -8.0, -5.0], &mut output, &mut taps);
+        pool.forward_max(1, &[1.0, 2.0, -5.0, -6.0, 4.0, 4.0, -8.0, -5.0], &mut output, &mut taps);
         assert_eq!((output, taps), ([4.0, -5.0], [2, 0]));
-        pool.backward_max(&[10.0, 20.0], &taps, &mut back);
+        pool.backward_max(1, &[10.0, 20.0], &taps, &mut back);
         assert_eq!(back, [0.0, 0.0, 20.0, 0.0, 10.0, 0.0, 0.0, 0.0]);
     }
 
@@ -169,22 +200,22 @@ mod tests {
             let (inputs, outputs) = (pool.input.len() * 3, pool.output.len() * 3);
             let (x, u, r) = (random(inputs, 1), random(inputs, 2), random(outputs, 3));
             let mut gradient = vec![f32::NAN; inputs];
-            pool.backward_average(&r, &mut gradient);
+            pool.backward_average(3, &r, &mut gradient);
             let mut output = vec![0.0; outputs];
-            pool.forward_average(Precision::Exact, 0, &u, &mut output);
+            pool.forward_average(Precision::Exact, 3, 0, &u, &mut output);
             assert_close(dot(&gradient, &u), dot(&r, &output), "average");
 
             let mut taps = vec![0; outputs];
             let loss = |step: f32, taps: &mut [u16], output: &mut [f32]| {
                 let moved: Vec<f32> = x.iter().zip(&u).map(|(x, u)| x + step * u).collect();
-                pool.forward_max(&moved, output, taps);
+                pool.forward_max(3, &moved, output, taps);
                 dot(&r, output)
             };
             let step = 1e-4;
             let difference =
                 loss(step, &mut taps, &mut output) - loss(-step, &mut taps, &mut output);
             loss(0.0, &mut taps, &mut output);
-            pool.backward_max(&r, &taps, &mut gradient);
+            pool.backward_max(3, &r, &taps, &mut gradient);
             let expected = difference / (2.0 * f64::from(step));
             assert!((dot(&gradient, &u) - expected).abs() < 0.02 * expected.abs().max(1.0));
         }
@@ -200,7 +231,7 @@ mod tests {
             (64, [-3.0; 4], -3.0),
         ] {
             let input = steps.map(|step| step / STEPS_PER_UNIT);
-            pool.forward_average(Precision::Quantised, zero_point, &input, &mut output);
+            pool.forward_average(Precision::Quantised, 1, zero_point, &input, &mut output);
             assert_eq!(output[0] * STEPS_PER_UNIT, expected);
         }
     }
