@@ -71,7 +71,10 @@ impl<'a> Reader<'a> {
         let zeros = self.window.trailing_zeros();
         let used = zeros + 1 + self.parameter;
         if used > self.bits {
-            return self.long_gap();
+            // By value: a loop can then keep the reader in registers.
+            let (reader, gap) = self.clone().long_gap();
+            *self = reader;
+            return gap;
         }
         let rest = self.window >> zeros >> 1;
         self.window = rest >> self.parameter;
@@ -84,9 +87,20 @@ impl<'a> Reader<'a> {
         (1 << self.parameter) - 1
     }
 
-    /// A code that goes on beyond the window.
+    /// A code that goes on beyond the window, and the reader after it.
     #[inline(never)]
-    fn long_gap(&mut self) -> Option<u32> {
+    fn long_gap(mut self) -> (Self, Option<u32>) {
+        let gap = self.long_quotient().and_then(|quotient| {
+            self.refill();
+            let low = self.window & self.low_bits();
+            self.bits = self.bits.checked_sub(self.parameter)?;
+            self.window >>= self.parameter;
+            Some(quotient.min(u32::MAX >> self.parameter) << self.parameter | low)
+        });
+        (self, gap)
+    }
+
+    fn long_quotient(&mut self) -> Option<u32> {
         let mut quotient = 0_u32;
         while self.window == 0 {
             if self.bits == 0 {
@@ -99,12 +113,7 @@ impl<'a> Reader<'a> {
         let zeros = self.window.trailing_zeros();
         self.window = self.window >> zeros >> 1;
         self.bits = self.bits.checked_sub(zeros + 1)?;
-        self.refill();
-        let low = self.window & self.low_bits();
-        self.bits = self.bits.checked_sub(self.parameter)?;
-        self.window >>= self.parameter;
-        let most = u32::MAX >> self.parameter;
-        Some(quotient.saturating_add(zeros).min(most) << self.parameter | low)
+        Some(quotient.saturating_add(zeros))
     }
 }
 
@@ -125,6 +134,24 @@ impl RiceRow<'_> {
             reader.advance();
         }
     }
+
+    /// Calls `each` with the kept weights that are left; faster than one call for each.
+    #[inline(always)]
+    pub(crate) fn visit(&mut self, mut each: impl FnMut((u32, i32))) {
+        let mut row = self.clone();
+        while let Some(kept) = row.step() {
+            each(kept);
+        }
+        self.reader = row.reader;
+    }
+
+    #[inline(always)]
+    fn step(&mut self) -> Option<(u32, i32)> {
+        let flat = self.reader.peek().filter(|flat| *flat < self.end)?;
+        self.reader.advance();
+        let index = flat.wrapping_sub(self.start);
+        Some((index, self.values.weight(index)))
+    }
 }
 
 impl Iterator for RiceRow<'_> {
@@ -132,10 +159,7 @@ impl Iterator for RiceRow<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let flat = self.reader.peek().filter(|flat| *flat < self.end)?;
-        self.reader.advance();
-        let index = flat.wrapping_sub(self.start);
-        Some((index, self.values.weight(index)))
+        self.step()
     }
 }
 

@@ -84,7 +84,9 @@ impl<'a> Values<'a> {
         self.word = word;
         self.block = match self.drawn {
             Drawn::Signs(signs) => [signs.word(word), 0, 0],
-            Drawn::Magnitudes(all) => all.map(|words| words.word(word)),
+            Drawn::Magnitudes([signs, high, low]) => {
+                [signs.word(word), high.word(word), low.word(word)]
+            }
             Drawn::Stored(_) => [0; 3],
         };
     }

@@ -18,7 +18,11 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut t
         let sum = match &mut row {
             Row::Words(row) => words(row, &inputs),
             Row::Gaps(row) => gaps(row, x),
-            Row::Rice(row) => row.map(|kept| product(kept, x)).sum(),
+            Row::Rice(row) => {
+                let mut sum = 0;
+                row.visit(|kept| sum += product(kept, x));
+                sum
+            }
         };
         rows.resume(row);
         target.write(output, epilogue.row(output), sum);
