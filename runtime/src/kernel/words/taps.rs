@@ -98,18 +98,14 @@ impl<'s> Taps<'s> {
             let (mut front, mut back) = (0, free.len());
             let mut pass = row.clone();
             for (input, weight) in pass.by_ref() {
-                let offset = geometry.offset(input);
-                if weight == level && front < back {
-                    if let Some(entry) = free.get_mut(front) {
-                        *entry = offset;
-                        front += 1;
-                    }
-                } else if weight == -level && front < back {
-                    if let Some(entry) = free.get_mut(back - 1) {
-                        *entry = offset;
-                        back -= 1;
-                    }
+                if weight.abs() != level || front == back {
+                    continue;
                 }
+                let slot = if weight > 0 { front } else { back - 1 };
+                if let Some(entry) = free.get_mut(slot) {
+                    *entry = geometry.offset(input);
+                }
+                if weight > 0 { front += 1 } else { back -= 1 }
             }
             rows.resume(pass);
             let all = core::mem::take(&mut free);
