@@ -22,13 +22,29 @@ const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
 
 /// Brings everything that the other chores need. What is there is left alone.
 pub fn setup() -> Result<()> {
-    let mut missing = Vec::new();
     let apt = Apt::find();
-    compiler(&apt, &mut missing);
-    emulator(&apt, &mut missing);
-    runner(&mut missing);
+    let mut missing = Vec::new();
+    tools(&apt, &mut missing);
     clothes(&apt, &mut missing);
     digits();
+    complete(&missing)
+}
+
+/// Brings what the tests need: no data set, they have a sample.
+pub fn for_tests() -> Result<()> {
+    let mut missing = Vec::new();
+    tools(&Apt::find(), &mut missing);
+    complete(&missing)
+}
+
+fn tools(apt: &Apt, missing: &mut Vec<String>) {
+    compiler(apt, missing);
+    emulator(apt, missing);
+    runner(missing);
+}
+
+/// Whether nothing is missing; else the lines to type.
+fn complete(missing: &[String]) -> Result<()> {
     if !missing.is_empty() {
         bail!("still missing; please type:\n  {}", missing.join("\n  "));
     }

@@ -46,7 +46,7 @@ impl Checks {
 
 /// Runs every check, also after one failed; any failure is an error.
 pub fn test() -> Result<()> {
-    setup::setup()?;
+    setup::for_tests()?;
     let mut checks = Checks::default();
     host(&mut checks);
     boards(&mut checks)?;
