@@ -85,7 +85,10 @@ impl Planes {
     }
 }
 
-/// Arena bytes of `tensor` with a halo of `pad`; `None` beyond `u32`. Tensors without halo are
+/// Most arena bytes of a tensor, 16 MiB: kernels pack an offset and a weight into one word.
+pub const MAX_STORAGE: u32 = 1 << 24;
+
+/// Arena bytes of `tensor` with a halo of `pad`; `None` beyond [`MAX_STORAGE`]. Tensors without halo are
 /// rounded up to whole 32-byte blocks, so that dense kernels may read whole words past the end.
 pub fn storage(tensor: &Tensor, pad: u8) -> Option<u32> {
     let pad = u64::from(pad);
@@ -97,5 +100,5 @@ pub fn storage(tensor: &Tensor, pad: u8) -> Option<u32> {
     let bytes =
         u64::from(tensor.channels).checked_mul(plane)?.checked_add(pad)?.checked_mul(element)?;
     let rounded = bytes.next_multiple_of(if pad == 0 { 32 } else { 4 });
-    u32::try_from(rounded).ok()
+    u32::try_from(rounded).ok().filter(|bytes| *bytes <= MAX_STORAGE)
 }

@@ -4,7 +4,7 @@ mod layout;
 mod reference;
 mod words;
 
-pub use layout::{Planes, storage};
+pub use layout::{MAX_STORAGE, Planes, storage};
 pub use reference::Reference;
 pub use words::Words;
 

@@ -62,12 +62,10 @@ pub(super) const LEVELS: [i32; 3] = [1, 2, 4];
 pub(super) enum Taps<'s> {
     /// Offsets of plus and minus weights for each of [`LEVELS`].
     Signed([(&'s [u32], &'s [u32]); 3]),
-    /// Any `i8` weight in the low byte, its offset in the 24 bits above.
+    /// Any `i8` weight in the low byte, its offset in the 24 bits above: enough for
+    /// [`crate::kernel::MAX_STORAGE`].
     Stored(&'s [u32]),
 }
-
-/// Offsets that a [`Taps::Stored`] can hold.
-pub(super) const STORED_REACH: usize = 1 << 24;
 
 impl<'s> Taps<'s> {
     /// Reads `row` of `rows`. Plus lists grow from the front of `scratch`, minus lists from its

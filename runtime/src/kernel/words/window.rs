@@ -1,10 +1,10 @@
 //! Convolutions of both kinds: a row of weights becomes lists of taps, and the lists run over the
 //! output plane tile by tile. Padding is read from the input's halo.
 
-use super::taps::{Geometry, STORED_REACH, Taps};
+use super::taps::{Geometry, Taps};
 use super::tile;
 use crate::epilogue::{Affine, Epilogue};
-use crate::kernel::{Kernels, Reference, Sink, Source};
+use crate::kernel::{Sink, Source};
 use crate::layer::Window;
 use crate::mask::LayerWeights;
 
@@ -21,10 +21,6 @@ pub(super) fn windows(
     step: usize,
     scratch: &mut [u32],
 ) {
-    if step == 0 && x.planes.len() > STORED_REACH {
-        // Maps of more than 16 MiB.
-        return Reference::conv2d(weights, epilogue, low, window, x, y, scratch);
-    }
     let geometry = Geometry::new(&x.planes, window);
     let mut rows = weights.rows();
     let mut channel = 0;
