@@ -15,7 +15,11 @@ use crate::nn::epilogue::Output;
 use crate::trained::Trained;
 
 /// How many neighbours of a scale are tried on each side.
-const NEIGHBOURS: i32 = 2;
+const NEIGHBOURS: i32 = 8;
+/// The largest f16 that is a scale.
+const LARGEST_SCALE: f64 = 127.9375;
+/// The largest activation.
+const TOP: f64 = 127.0;
 
 /// The epilogue of one layer under one task.
 pub struct Fold<'a> {
@@ -69,7 +73,10 @@ impl Fold<'_> {
                 spread: f64::from(statistics.variance[channel]).sqrt() / self.input.step,
                 value: (factor * mean + offset) * units + zero,
             };
-            self.round(&target, channel)
+            match self.output {
+                Output::Activations(_) => self.round(&target.saturated(), channel),
+                Output::Logits => self.round(&target, channel),
+            }
         })
         .collect()
     }
@@ -82,27 +89,57 @@ impl Fold<'_> {
         if epilogue::scale(nearest).is_none() {
             return Err(ExportError::Scale { task, layer, channel, found: target.scale });
         }
-        let candidate = |steps: i32| {
+        let neighbour = |steps: i32| {
             let bits = i32::from(nearest.to_bits()).checked_add(steps)?;
-            let scale = f16::from_bits(u16::try_from(bits).ok()?);
-            epilogue::scale(scale)?;
-            let (s, product) = (scale.to_f64_const(), scale.to_f64_const() * target.centre);
-            let shift = f16::from_f64_const(target.value - product);
-            epilogue::shift(shift)?;
-            let at_centre = product + shift.to_f64_const() - target.value;
-            let slope = (s - target.scale) * target.spread;
-            Some((at_centre * at_centre + slope * slope, steps.abs(), scale, shift))
+            Some((steps.abs(), f16::from_bits(u16::try_from(bits).ok()?)))
         };
+        // A channel whose sums never move its output may as well be constant.
+        let constant = (target.scale * target.spread).abs() < 0.5;
         let best = (-NEIGHBOURS..=NEIGHBOURS)
-            .filter_map(candidate)
+            .filter_map(neighbour)
+            .chain(constant.then_some((i32::MAX, f16::ZERO)))
+            .filter_map(|(steps, scale)| Some((target.error(scale)?, steps, scale)))
             .min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        let found = target.value - nearest.to_f64_const() * target.centre;
-        best.map(|(.., scale, shift)| (scale, shift)).ok_or(ExportError::Shift {
+        let found = target.value - target.scale * target.centre;
+        best.map(|(_, _, scale)| (scale, target.shift(scale))).ok_or(ExportError::Shift {
             task,
             layer,
             channel,
             found,
         })
+    }
+}
+
+impl Target {
+    /// The same outputs from a scale within range. Steeper than 127 a sum, every sum but one gives
+    /// 0 or 127, so that any scale of about that size does, through the output of that one.
+    /// A channel is so steep whose inputs hardly ever differ.
+    fn saturated(self) -> Self {
+        if !self.scale.is_finite() || self.scale.abs() <= LARGEST_SCALE {
+            return self;
+        }
+        let centre = (self.centre + (TOP / 2.0 - self.value) / self.scale).round();
+        let value = self.value + self.scale * (centre - self.centre);
+        // Where no sum gives anything between: the one on this side, just so that it saturates and
+        // its neighbour does on the other.
+        let value = value.clamp(-0.2, TOP + 0.2);
+        Self { scale: LARGEST_SCALE.copysign(self.scale), centre, value, ..self }
+    }
+
+    /// The shift that makes the map right at the centre, under this scale.
+    fn shift(&self, scale: f16) -> f16 {
+        f16::from_f64_const(self.value - scale.to_f64_const() * self.centre)
+    }
+
+    /// Mean square error under this scale; `None` where the format cannot hold it or its shift.
+    fn error(&self, scale: f16) -> Option<f64> {
+        epilogue::scale(scale)?;
+        let shift = self.shift(scale);
+        epilogue::shift(shift)?;
+        let s = scale.to_f64_const();
+        let at_centre = s * self.centre + shift.to_f64_const() - self.value;
+        let slope = (s - self.scale) * self.spread;
+        Some(at_centre * at_centre + slope * slope)
     }
 }
 
@@ -135,6 +172,29 @@ mod tests {
     }
 
     #[test]
+    fn steeper_than_the_format_gives_the_same_outputs() {
+        for (scale, centre, value) in
+            [(254.7, 0.0, 12.3), (-9e3, 3.0, 64.0), (300.0, 0.4, -70.0), (500.0, -7.1, 900.0)]
+        {
+            let target = Target { scale, centre, spread: 0.01, value };
+            let exact = |acc: f64| (value + scale * (acc - centre) + 0.5).floor().clamp(0.0, TOP);
+            let (s, b) = fold().round(&target.saturated(), 0).unwrap();
+            for acc in -20..20 {
+                let acc = f64::from(acc);
+                let found = (acc * s.to_f64() + b.to_f64() + 0.5).floor().clamp(0.0, TOP);
+                assert!((found - exact(acc)).abs() <= 1.0, "{scale} at {acc}: {found}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_constant_channel_needs_no_scale() {
+        let target = Target { scale: 120.0, centre: 6400.0, spread: 0.001, value: 31.0 };
+        let (s, b) = fold().round(&target, 0).unwrap();
+        assert!((s.to_f64() * 6400.0 + b.to_f64() - 31.0).abs() < 0.1);
+    }
+
+    #[test]
     fn values_out_of_range_name_layer_and_channel() {
         let target = Target { scale: 128.5, centre: 0.0, spread: 1.0, value: 0.0 };
         let message = fold().round(&target, 7).unwrap_err().to_string();
@@ -143,6 +203,7 @@ mod tests {
         let message = fold().round(&target, 7).unwrap_err().to_string();
         assert!(message.contains("a shift of -10000000"), "{message}");
         let target = Target { scale: f64::NAN, centre: 0.0, spread: 1.0, value: 0.0 };
-        assert!(matches!(fold().round(&target, 0), Err(ExportError::Scale { .. })));
+        let result = fold().round(&target.saturated(), 0);
+        assert!(matches!(result, Err(ExportError::Scale { .. })));
     }
 }
