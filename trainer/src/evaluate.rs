@@ -11,6 +11,9 @@ use crate::data::Images;
 /// asks for more is not one that was made for use.
 pub const MAX_ARENA: usize = 256 << 20;
 
+/// The most weights that are written out one by one.
+pub const MAX_WEIGHTS: u64 = 1 << 26;
+
 /// Why a model could not be run on images.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -37,6 +40,12 @@ pub enum EvaluateError {
     ArenaTooLarge {
         /// Bytes asked for.
         found: usize,
+    },
+    /// More weights than [`MAX_WEIGHTS`].
+    #[error("the model has {found} weights; at most {MAX_WEIGHTS} are written out here")]
+    TooManyWeights {
+        /// Weights of all layers.
+        found: u64,
     },
     /// The session could not begin.
     #[error(transparent)]
@@ -82,6 +91,18 @@ impl Score {
     /// The fraction found, 0..=1; 0 of no images.
     pub fn accuracy(&self) -> f64 {
         self.correct as f64 / self.images.max(1) as f64
+    }
+}
+
+/// The weights of all layers, at most [`MAX_WEIGHTS`].
+///
+/// # Errors
+/// [`EvaluateError::TooManyWeights`].
+pub fn count_weights(model: &Model) -> Result<u64, EvaluateError> {
+    let weights = model.steps().filter_map(|step| step.weights).map(|weights| weights.len());
+    match weights.sum() {
+        found @ ..=MAX_WEIGHTS => Ok(found),
+        found => Err(EvaluateError::TooManyWeights { found }),
     }
 }
 

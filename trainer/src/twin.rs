@@ -9,6 +9,8 @@ use seedmask::artifact::{Model, Op, Task};
 use seedmask::epilogue::Affine;
 use seedmask::layer::{Add, Element, Layer, MAX_ACTIVATION, Pool, PoolKind, Range, Tensor, Window};
 
+use crate::evaluate::{EvaluateError, count_weights, size};
+
 /// Units of an [`Affine`] in 1.0.
 const UNITS: f64 = (1u32 << 24) as f64;
 /// Q16 logits in 1.0.
@@ -30,9 +32,13 @@ struct TwinLayer {
 
 impl Twin {
     /// Writes out the weights of `model` under `task`: eight bytes each.
-    pub fn new(model: &Model, task: &Task) -> Self {
+    ///
+    /// # Errors
+    /// [`EvaluateError::TooManyWeights`].
+    pub fn new(model: &Model, task: &Task) -> Result<Self, EvaluateError> {
+        count_weights(model)?;
         let tensors = (0..model.tensor_count()).filter_map(|id| model.tensor(id)).collect();
-        Self { tensors, layers: task.program(model).map(|op| TwinLayer::new(&op)).collect() }
+        Ok(Self { tensors, layers: task.program(model).map(|op| TwinLayer::new(&op)).collect() })
     }
 
     /// Runs one image of device bytes `[channel][row][column]`; returns every tensor by its index:
@@ -160,7 +166,7 @@ impl Map<'_> {
     /// `value(channel, row, column)` for every output.
     fn each_output(&self, value: impl Fn(usize, usize, usize) -> f64) -> Vec<f64> {
         debug_assert_eq!(self.to.element, Element::Activation);
-        let [channels, height, width] = crate::evaluate::size(self.to);
+        let [channels, height, width] = size(self.to);
         let value = &value;
         (0..channels)
             .flat_map(|c| (0..height).flat_map(move |y| (0..width).map(move |x| value(c, y, x))))
@@ -169,7 +175,7 @@ impl Map<'_> {
 
     /// What the window of output `(y, x)` sees in one channel, row by row; `None` in the padding.
     fn taps(&self, channel: usize, y: usize, x: usize) -> impl Iterator<Item = Option<f64>> {
-        let [_, height, width] = crate::evaluate::size(self.from);
+        let [_, height, width] = size(self.from);
         let [kernel_y, kernel_x] = self.window.kernel.map(usize::from);
         let [stride_y, stride_x] = self.window.stride.map(usize::from);
         let [top, left, ..] = self.window.padding.map(usize::from);

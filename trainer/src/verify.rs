@@ -39,32 +39,33 @@ pub struct Comparison {
     pub difference: Option<Difference>,
 }
 
-/// Runs `model` under `task` on images of device bytes, each as large as the model's input.
+/// Runs `model` under `task` on `count` images: device bytes, as many as the model's input has.
 ///
 /// # Errors
 /// [`EvaluateError`] where the model cannot be run.
-pub fn verify<'a>(
+pub fn verify(
     model: &Model,
     task: Task,
-    images: impl IntoParallelIterator<Item = &'a [u8], Iter: IndexedParallelIterator>,
+    count: usize,
+    image: impl Fn(usize) -> Vec<u8> + Sync,
 ) -> Result<Comparison, EvaluateError> {
-    let twin = Twin::new(model, &task);
+    let twin = Twin::new(model, &task)?;
     let arena = HostArena::new(model)?;
     let per_image: u64 =
         model.steps().map(|step| u64::from(step.output.elements().unwrap_or(0))).sum();
-    let check = |(arena, second): &mut (HostArena, HostArena), (image, pixels): (usize, &[u8])| {
-        let reference = trace::<Reference>(model, task, arena, pixels)?;
-        let words = trace::<Words>(model, task, second, pixels)?;
-        let difference = first_difference(model, &twin.run(pixels), &reference, &words);
-        Ok::<_, EvaluateError>(difference.map(|difference| Difference { image, ..difference }))
+    let check = |(first, second): &mut (HostArena, HostArena), index: usize| {
+        let pixels = image(index);
+        let reference = trace::<Reference>(model, task, first, &pixels)?;
+        let words = trace::<Words>(model, task, second, &pixels)?;
+        let difference = first_difference(model, &twin.run(&pixels), &reference, &words);
+        Ok(difference.map(|difference| Difference { image: index, ..difference }))
     };
-    let results: Vec<_> = images
+    let results: Vec<_> = (0..count)
         .into_par_iter()
-        .enumerate()
         .map_init(|| (arena.clone(), arena.clone()), check)
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, EvaluateError>>()?;
     let difference = results.iter().flatten().next().copied();
-    Ok(Comparison { values: per_image * results.len() as u64, difference })
+    Ok(Comparison { values: per_image * count as u64, difference })
 }
 
 /// Every tensor that the runtime makes of one image, by its index: activations, or logits in Q16.
@@ -138,5 +139,30 @@ pub fn kind(layer: &Layer) -> &'static str {
         Layer::Pool(Pool { kind: PoolKind::Average, .. }) => "average pool",
         Layer::Add(_) => "add",
         Layer::Relayout(_) => "relayout",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_found_by_layer_and_place() {
+        let file = include_bytes!("../../tests/golden/v1.smk");
+        let model = Model::parse(file).unwrap();
+        let task = model.task("mix").unwrap();
+        let image: Vec<u8> = (0..126).collect();
+        let mut arena = HostArena::new(&model).unwrap();
+        let twin = Twin::new(&model, &task).unwrap().run(&image);
+        let reference = trace::<Reference>(&model, task, &mut arena, &image).unwrap();
+        assert_eq!(first_difference(&model, &twin, &reference, &reference), None);
+        // Tensor 4 is layer 3's sum of two maps of 6×9×7; tensor 9 are the logits.
+        let mut words = reference.clone();
+        words[9][2] += 1;
+        words[4][2 * 63 + 5 * 7 + 6] += 1;
+        let found = first_difference(&model, &twin, &reference, &words).unwrap();
+        assert_eq!((found.layer, found.kind, found.element), (3, "add", [2, 5, 6]));
+        assert_eq!(found.words, found.reference + 1);
+        assert_eq!(f64::from(found.reference), found.twin);
     }
 }

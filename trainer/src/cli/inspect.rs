@@ -15,11 +15,11 @@ use serde::Serialize;
 use super::Failure;
 use super::file::ArtifactFile;
 use super::output::Output;
-use crate::evaluate::size;
+use crate::evaluate::{count_weights, size};
 use crate::verify::kind;
 
-/// More weights of a layer than any device runs; their masks are not written out to be counted.
-const MAX_WEIGHTS: u64 = 1 << 28;
+/// The most weights whose masks are written out to be counted, over all tasks.
+const MAX_COUNTED: u64 = 1 << 30;
 
 /// Show layers, tasks, arena and flash of an artifact
 #[derive(Debug, Args)]
@@ -172,16 +172,20 @@ pub fn flash_of(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Fla
 
 fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbone, Failure> {
     let model = file.model()?;
-    let mut tasks = Vec::new();
-    for task in model.tasks() {
-        tasks.push(task_report(&model, &task, false)?);
+    let found = count_weights(&model)? * (model.tasks().count() as u64 + 1);
+    if found > MAX_COUNTED {
+        return Err(Failure::Input(format!(
+            "{}: {found} weights in all tasks; masks of at most {MAX_COUNTED} are counted",
+            file.path.display()
+        )));
     }
+    let mut tasks: Vec<_> = model.tasks().map(|task| task_report(&model, &task, false)).collect();
     let stored = model.steps().map(|step| step.stored.len()).sum();
     let flash = flash(&file.prologue()?, stored, &tasks);
     let patch = match patch {
         None => None,
         Some(patch) => {
-            let task = task_report(&model, &patch.patch(&model)?, true)?;
+            let task = task_report(&model, &patch.patch(&model)?, true);
             tasks.push(task);
             let flash = self::flash(&patch.prologue()?, 0, &tasks[tasks.len() - 1..]);
             Some(PatchReport { file: patch.path.clone(), flash })
@@ -254,21 +258,21 @@ fn arena(model: &Model) -> Vec<TensorReport> {
     (0..model.tensor_count()).filter_map(tensor).collect()
 }
 
-fn task_report(model: &Model, task: &Task, in_patch: bool) -> Result<TaskReport, Failure> {
+fn task_report(model: &Model, task: &Task, in_patch: bool) -> TaskReport {
     let mut layers = Vec::new();
     let (mut weights, mut macs) = (0, 0);
     for op in task.program(model) {
         let Some((learned, _)) = &op.learned else { continue };
         weights += learned.weights.len();
         macs += learned.weights.len() * pixels(size(&op.step.output));
-        layers.push(mask_report(model, &op, learned)?);
+        layers.push(mask_report(model, &op, learned));
     }
     let kept = layers.iter().map(|layer| layer.kept).sum();
     let mask_bytes = layers.iter().map(|layer| layer.bytes).sum();
     // Of all layers together: what their masks would take, each at its own density.
     let entropy =
         |layer: &MaskReport| layer.entropy * f64::from(layer.shape[0]) * f64::from(layer.shape[1]);
-    Ok(TaskReport {
+    TaskReport {
         task: task.name().to_owned(),
         in_patch,
         classes: task.classes(),
@@ -283,26 +287,20 @@ fn task_report(model: &Model, task: &Task, in_patch: bool) -> Result<TaskReport,
         macs,
         macs_kept: layers.iter().map(|layer| layer.macs_kept).sum(),
         layers,
-    })
+    }
 }
 
-fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> Result<MaskReport, Failure> {
+fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> MaskReport {
     let weights = learned.weights.len();
     let kept = match learned.encoding {
         Encoding::Full => weights,
-        _ if weights > MAX_WEIGHTS => {
-            let layer = op.step.index;
-            return Err(Failure::Input(format!(
-                "layer {layer} has {weights} weights; masks of at most {MAX_WEIGHTS} are counted"
-            )));
-        }
         _ => mask::decode(learned).count_ones() as u64,
     };
     let density = kept as f64 / weights as f64;
     // The bytes of a shared mask stand with the task that has it.
     let bytes = if op.same_as.is_some() { 0 } else { learned.bytes.len() };
     let owner = |task: u16| model.tasks().nth(task.into()).map(|task| task.name().to_owned());
-    Ok(MaskReport {
+    MaskReport {
         layer: op.step.index,
         kind: kind(&op.step.layer),
         shape: [learned.weights.rows, learned.weights.inputs],
@@ -321,7 +319,7 @@ fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> Result<MaskRep
         entropy: entropy(density),
         epilogue_bytes: learned.weights.rows as usize * CHANNEL,
         macs_kept: kept * pixels(size(&op.step.output)),
-    })
+    }
 }
 
 /// Bits that a random choice of this probability holds.

@@ -27,7 +27,7 @@ use crate::data::DataError;
 use crate::evaluate::EvaluateError;
 use crate::export::ExportError;
 use crate::train::TrainError;
-use output::Output;
+use output::{Output, printable};
 
 /// Trains masks over seeded networks, and looks at, tests and rearranges the artifacts.
 #[derive(Debug, Parser)]
@@ -118,7 +118,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(failure) => {
-            let _ = writeln!(io::stderr(), "seedmask: {failure}");
+            let _ = writeln!(io::stderr(), "{}", printable(&format!("seedmask: {failure}")));
             ExitCode::from(failure.code())
         }
     }

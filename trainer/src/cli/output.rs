@@ -26,7 +26,7 @@ impl Output {
             serde_json::to_writer(&mut self.stream, value)?;
             self.stream.write_all(b"\n")?;
         } else {
-            self.stream.write_all(text(value).as_bytes())?;
+            self.stream.write_all(printable(&text(value)).as_bytes())?;
         }
         // A reader sees each report when it is made.
         self.flush()
@@ -36,6 +36,12 @@ impl Output {
     pub fn flush(&mut self) -> io::Result<()> {
         self.stream.flush()
     }
+}
+
+/// The text without control characters but line ends: names come from files, and must not command
+/// the terminal.
+pub fn printable(text: &str) -> String {
+    text.replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
 }
 
 /// `1234567` as `1,234,567`.
@@ -54,6 +60,11 @@ pub fn thousands(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_cannot_command_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\n×"), "a\u{fffd}[2Jb\u{fffd}\n×");
+    }
 
     #[test]
     fn groups_of_three() {

@@ -18,8 +18,8 @@ pub struct Verify {
     #[command(flatten)]
     selection: Selection,
     /// How many images
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    images: usize,
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    images: u32,
     /// Test images instead of random ones
     #[command(flatten)]
     data: TestData,
@@ -43,25 +43,26 @@ impl Verify {
         let model = files.base.model()?;
         let mut differing = Vec::new();
         for task in self.selection.tasks(&files, &model)? {
-            let length = model.input().elements().unwrap_or(0) as usize;
-            let (inputs, pixels) = if self.data.data.is_some() || self.data.set.is_some() {
-                let images = self.data.load(&task)?;
+            let given = self.data.data.is_some() || self.data.set.is_some();
+            let images = given.then(|| self.data.load(&task)).transpose()?;
+            let mut count = self.images as usize;
+            if let Some(images) = &images {
                 let found = [images.channels, images.height, images.width];
                 let expected = size(&model.input());
                 if found != expected {
                     return Err(EvaluateError::ImageSize { found, expected }.into());
                 }
-                let count = self.images.min(images.len());
-                (self.data.name(&task), images.pixels[..count * length].to_vec())
-            } else {
-                ("random", random_images(&model, self.images))
+                count = count.min(images.len());
+            }
+            let image = |index| match &images {
+                Some(images) => images.image(index).to_vec(),
+                None => random_image(&model, index),
             };
-            let images: Vec<&[u8]> = pixels.chunks_exact(length).collect();
-            let comparison = verify(&model, task, images)?;
+            let comparison = verify(&model, task, count, image)?;
             let report = Report {
                 task: task.name(),
-                inputs,
-                images: pixels.len() / length,
+                inputs: if given { self.data.name(&task) } else { "random" },
+                images: count,
                 values: comparison.values,
                 equal: comparison.difference.is_none(),
                 difference: comparison.difference,
@@ -78,19 +79,15 @@ impl Verify {
     }
 }
 
-/// All dark, all bright, and noise; the same on every computer.
-fn random_images(model: &Model, count: usize) -> Vec<u8> {
+/// All dark, all bright, then noise; the same on every computer.
+fn random_image(model: &Model, index: usize) -> Vec<u8> {
     let length = model.input().elements().unwrap_or(0) as usize;
-    let mut stream = Stream::new(model.seed(), Purpose::Synthetic, 0);
-    let mut pixels = vec![0; count * length];
-    for (index, image) in pixels.chunks_exact_mut(length).enumerate() {
-        match index {
-            0 => image.fill(0),
-            1 => image.fill(127),
-            _ => image.iter_mut().for_each(|byte| *byte = stream.below(128) as u8),
-        }
+    let mut stream = Stream::new(model.seed(), Purpose::Synthetic, index as u64);
+    match index {
+        0 => vec![0; length],
+        1 => vec![127; length],
+        _ => (0..length).map(|_| stream.below(128) as u8).collect(),
     }
-    pixels
 }
 
 fn text(report: &Report) -> String {

@@ -247,9 +247,8 @@ fn task_report(
     images: &Images,
     float_accuracy: f64,
 ) -> Result<TaskReport, Failure> {
-    let compared: Vec<&[u8]> =
-        (0..COMPARED.min(images.len())).map(|image| images.image(image)).collect();
-    let comparison = verify(model, task, compared)?;
+    let count = COMPARED.min(images.len());
+    let comparison = verify(model, task, count, |image| images.image(image).to_vec())?;
     if let Some(found) = comparison.difference {
         return Err(Failure::Check(format!(
             "task {}: kernels differ in layer {} ({}) at {:?}: real numbers {}, reference {}, words \
