@@ -1,0 +1,205 @@
+//! Looking at, running, testing and rearranging artifacts.
+
+use std::fs;
+
+use crate::support::{fixture, ok, refused, repository, seedmask};
+
+/// A line of a table with single spaces.
+fn words(line: &str) -> String {
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn inspect_shows_what_everything_costs() {
+    let golden = repository("tests/golden/v1.smk");
+    let answer = ok(&format!("inspect {}", golden.display()));
+    let lines: Vec<String> = answer.out.lines().map(words).collect();
+    for expected in [
+        "seed 104372000312062, input 2×9×7, 5 outputs, arena 952 bytes",
+        "layer kind input output weights source MACs",
+        "1 conv2d 2×9×7 6×9×7 108 seeded signs 6,804",
+        "5 conv2d 6×4×3 8×4×3 48 seeded magnitudes 576",
+        "6 average pool 8×4×3 8",
+        "7 dense 8 21 168 stored int8 168",
+        "tensor 2 6×9×7 1 0 532 1 to 3",
+        "scratch 1 712 72 1",
+        "task mix, 5 classes: bag, boot, coat, dress, shirt",
+        "layer kind rows×inputs mask kept density bytes bits/weight entropy epilogue MACs kept",
+        "1 conv2d 6×18 rice 1 34 0.3148 17 1.2593 0.8987 24 2,142",
+        "2 depthwise 6×9 raw 21 0.3889 24 3.5556 0.9641 24 1,323",
+        "7 dense 21×8 full 168 1.0000 0 0.0000 0.0000 84 168",
+        "8 dense 5×21 signed gaps 31 0.2952 51 3.8857 0.8754 20 31",
+        "1 conv2d 6×18 as mix 34 0.3148 0 0.0000 0.8987 24 2,142",
+        "stored weights 168",
+        "masks 156",
+        "epilogues 552",
+        "in all 1,315",
+    ] {
+        assert!(lines.iter().any(|line| line == expected), "{expected}\n{}", answer.out);
+    }
+}
+
+#[test]
+fn the_parts_add_up_to_the_file() {
+    let golden = repository("tests/golden/v1.smk");
+    let report = &ok(&format!("inspect {} --json", golden.display())).json()[0];
+    let flash = &report["flash"];
+    let parts = ["prologue", "manifest", "stored", "masks", "epilogues"];
+    let sum: u64 = parts.iter().map(|part| flash[part].as_u64().unwrap()).sum();
+    assert_eq!(sum, flash["total"].as_u64().unwrap());
+    assert_eq!(sum, fs::metadata(golden).unwrap().len());
+    assert_eq!(report["tasks"].as_array().unwrap().len(), 3);
+    assert_eq!(report["tasks"][2]["layers"][0]["same_as"], "mix");
+}
+
+#[test]
+fn inspect_reads_a_patch_with_and_without_its_backbone() {
+    let it = fixture();
+    let (base, patch) = (it.path("two.smk"), it.path("third.smk"));
+    let alone = ok(&format!("inspect {patch}")).out;
+    assert!(alone.contains(": patch, ") && alone.contains("name its backbone first"), "{alone}");
+    let both = &ok(&format!("inspect {base} {patch} --json")).json()[0];
+    assert_eq!(both["tasks"][2]["task"], "third");
+    assert_eq!(both["tasks"][2]["in_patch"], true);
+    let bytes = fs::metadata(&patch).unwrap().len();
+    assert_eq!(both["patch"]["flash"]["total"], bytes);
+    assert_eq!(both["patch"]["flash"]["stored"], 0);
+}
+
+#[test]
+fn eval_prints_an_object_a_task() {
+    let it = fixture();
+    let base = it.path("two.smk");
+    let bytes = fs::metadata(&base).unwrap().len();
+    let all = ok(&format!("eval {base} --json")).json();
+    assert_eq!(all.len(), 2);
+    for (line, (task, images)) in all.iter().zip([("clothes", 200), ("digits", 250)]) {
+        assert_eq!(line["task"], task);
+        assert_eq!(line["images"], images);
+        assert_eq!(line["artifact_bytes"], bytes);
+        let (correct, accuracy) = (line["correct"].as_f64(), line["accuracy"].as_f64());
+        assert_eq!(correct.unwrap() / f64::from(images), accuracy.unwrap());
+    }
+    let one = ok(&format!("eval {base} --task digits --limit 10 --json")).json();
+    assert_eq!((one.len(), &one[0]["images"]), (1, &10.into()));
+    let text = ok(&format!("eval {base} --task digits")).out;
+    assert!(text.starts_with("digits: ") && text.contains("of 250 test images"), "{text}");
+}
+
+#[test]
+fn a_patch_brings_its_task() {
+    let it = fixture();
+    let (base, patch) = (it.path("two.smk"), it.path("third.smk"));
+    let line = format!("eval {base} --patch {patch} --set clothes-rotated --json");
+    let answer = ok(&line).json();
+    assert_eq!(answer.len(), 1);
+    assert_eq!(answer[0]["task"], "third");
+    assert_eq!(answer[0]["set"], "clothes-rotated");
+    assert_eq!(answer[0]["patch_bytes"], fs::metadata(&patch).unwrap().len());
+    refused(&format!("eval {base} --patch {patch}"), &["task `third`", "--set", "clothes-rotated"]);
+}
+
+#[test]
+fn run_classifies_images_from_files_and_from_the_test_set() {
+    let it = fixture();
+    let base = it.path("two.smk");
+    let by_index = ok(&format!("run {base} --task digits --index 3,7 --json")).json();
+    assert_eq!(by_index.len(), 2);
+    assert_eq!(by_index[0]["logits_q16"].as_array().unwrap().len(), 10);
+    let class = by_index[0]["class"].as_u64().unwrap() as usize;
+    let logits = by_index[0]["logits_q16"].as_array().unwrap();
+    assert!(logits.iter().all(|logit| logit.as_i64() <= logits[class].as_i64()));
+    assert_eq!(by_index[0]["label"], class.to_string());
+
+    // The same image in all three formats: white noise that ends in the same device bytes.
+    let camera: Vec<u8> = (0..784u32).map(|i| (i * 37 % 256) as u8).collect();
+    let pgm = [b"P5\n# noise\n28 28\n255\n".as_slice(), &camera].concat();
+    fs::write(it.path("noise.raw"), &camera).unwrap();
+    fs::write(it.path("noise.pgm"), pgm).unwrap();
+    let (raw, pgm) = (it.path("noise.raw"), it.path("noise.pgm"));
+    let answers = ok(&format!("run {base} --task clothes {raw} {pgm} --json")).json();
+    assert_eq!(answers[0]["logits_q16"], answers[1]["logits_q16"]);
+    let text = ok(&format!("run {base} --task clothes {raw}")).out;
+    assert!(
+        text.starts_with(&format!("{raw}, clothes: ")) && text.contains("\n  logits "),
+        "{text}"
+    );
+
+    refused(&format!("run {base} --index 250 --task digits"), &["no test image 250", "250"]);
+    let golden = repository("tests/golden/v1.smk");
+    let line = format!("run {} {raw}", golden.display());
+    refused(&line, &["784 bytes", "2×9×7 camera bytes"]);
+}
+
+#[test]
+fn verify_finds_no_difference() {
+    let golden = repository("tests/golden/v1.smk");
+    let answer = ok(&format!("verify {}", golden.display()));
+    assert_eq!(answer.out.lines().count(), 3);
+    assert!(answer.out.starts_with("mix: real numbers = reference = words in 29,240 values of 20"));
+    let line = format!(
+        "verify {} --task clothes --set clothes --images 5 --json",
+        fixture().path("two.smk")
+    );
+    let answer = ok(&line).json();
+    assert_eq!((&answer[0]["equal"], &answer[0]["images"]), (&true.into(), &5.into()));
+    assert_eq!(answer[0]["inputs"], "clothes");
+}
+
+#[test]
+fn what_is_split_can_be_packed_again() {
+    let it = fixture();
+    let [base, patch, rest, again] =
+        ["two.smk", "digits.smk", "rest.smk", "again.smk"].map(|name| it.path(name));
+    let report = ok(&format!("split {base} --task digits -o {patch} --rest {rest} --json")).json();
+    assert_eq!(report[0]["patch_bytes"], fs::metadata(&patch).unwrap().len());
+    let tasks = &ok(&format!("inspect {rest} --json")).json()[0]["tasks"];
+    assert_eq!((tasks.as_array().unwrap().len(), &tasks[0]["task"]), (1, &"clothes".into()));
+    ok(&format!("pack {rest} {patch} -o {again}"));
+    assert_eq!(fs::read(&again).unwrap(), fs::read(&base).unwrap());
+    refused(&format!("pack {base} {patch} -o {again}"), &["task `digits` is there already"]);
+}
+
+#[test]
+fn shared_masks_survive_a_split_of_their_owner() {
+    let it = fixture();
+    let golden = repository("tests/golden/v1.smk").display().to_string();
+    let [patch, rest, again] = ["mix.smk", "no-mix.smk", "with-mix.smk"].map(|name| it.path(name));
+    ok(&format!("split {golden} --task mix -o {patch} --rest {rest}"));
+    let tasks = &ok(&format!("inspect {rest} --json")).json()[0]["tasks"];
+    assert_eq!(tasks[1]["task"], "shared");
+    assert_eq!(tasks[1]["layers"][0]["same_as"], serde_json::Value::Null);
+    ok(&format!("pack {rest} {patch} -o {again}"));
+    let tasks = &ok(&format!("inspect {again} --json")).json()[0]["tasks"];
+    assert_eq!(tasks[2]["task"], "mix");
+    // The same logits as before, whoever holds the mask.
+    let image = it.path("golden.raw");
+    fs::write(&image, (0..126).map(|i| i * 2).collect::<Vec<u8>>()).unwrap();
+    for task in ["mix", "drawn", "shared"] {
+        let logits = |file: &str| {
+            let answer = ok(&format!("run {file} --task {task} {image} --json"));
+            answer.json()[0]["logits_q16"].clone()
+        };
+        assert_eq!(logits(&golden), logits(&again), "{task}");
+    }
+}
+
+#[test]
+fn data_sets_are_listed_and_not_fetched_twice() {
+    let answer = &ok("data list --json").json()[0];
+    let names: Vec<&str> =
+        answer.as_array().unwrap().iter().map(|set| set["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["clothes", "clothes-rotated", "digits"]);
+    assert!(answer[2]["folder"].as_str().unwrap().ends_with("mnist"));
+    let fetched = ok("data fetch digits --json").json();
+    assert_eq!(fetched[0]["folder"], answer[2]["folder"]);
+    refused("data fetch cats", &["`cats`", "clothes, clothes-rotated, digits"]);
+}
+
+#[test]
+fn help_and_version_are_no_faults() {
+    for line in ["--help", "train --help", "data --help", "--version"] {
+        assert!(!ok(line).out.is_empty());
+    }
+    assert_eq!(seedmask::<&str>([]).code, Some(2));
+}
