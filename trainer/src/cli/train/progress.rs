@@ -25,7 +25,7 @@ impl Progress {
     /// For this many tasks.
     pub fn new(tasks: usize) -> Self {
         let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {msg}");
+        let style = ProgressStyle::with_template("{prefix} {bar:10} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Self { bar, terminal: io::stderr().is_terminal(), float: vec![None; tasks], task: 0 }
     }
@@ -48,7 +48,9 @@ impl Progress {
                     format!(", {:.2} % of the images held out", 100.0 * outcome.accuracy())
                 });
                 if !self.terminal {
-                    self.line(&format!("{}: {}{held_out}", step.task, numbers(&step)));
+                    let speed = step.images_per_second;
+                    let numbers = numbers(&step);
+                    self.line(&format!("{}: {numbers}, {speed:.0} images/s{held_out}", step.task));
                 }
             }
             Event::Task { name, epochs, test } => {
@@ -92,11 +94,10 @@ fn numbers(step: &Step) -> String {
         hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
     };
     format!(
-        "epoch {}/{}, loss {:.4}, accuracy {:.2} %, {:.0} images/s, {left} left",
+        "epoch {}/{}, loss {:.4}, accuracy {:.2} %, {left} left",
         step.epoch[0],
         step.epoch[1],
         step.loss,
-        100.0 * step.accuracy,
-        step.images_per_second
+        100.0 * step.accuracy
     )
 }
