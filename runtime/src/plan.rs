@@ -144,7 +144,7 @@ fn shares(model: &Model<'_>, one: TensorId, other: TensorId) -> bool {
 fn region(index: u8, offset: u32, bytes: u64, arena: u32) -> Result<(u32, u32), ParseError> {
     let end = u64::from(offset).saturating_add(bytes);
     match u32::try_from(end) {
-        Ok(end) if end <= arena && offset % ALIGNMENT == 0 => Ok((offset, end)),
+        Ok(end) if end <= arena && offset.is_multiple_of(ALIGNMENT) => Ok((offset, end)),
         _ => Err(ParseError::Placement { index, end, arena }),
     }
 }
