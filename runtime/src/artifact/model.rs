@@ -181,7 +181,8 @@ impl<'a> Model<'a> {
     /// The layers in the order in which they run.
     pub fn steps(&self) -> Steps<'a> {
         Steps {
-            model: *self,
+            tensors: self.tensors,
+            layer_count: self.layer_count,
             index: 0,
             layers: self.layers,
             scratch: self.scratch,
@@ -305,7 +306,8 @@ fn record<'a, T: serde::Deserialize<'a>>(table: &'a [u8], size: usize, id: u8) -
 /// Iterator over a model's layers.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'a> {
-    model: Model<'a>,
+    tensors: &'a [u8],
+    layer_count: u8,
     index: u8,
     layers: Stream<'a>,
     scratch: Stream<'a>,
@@ -325,13 +327,13 @@ impl<'a> Iterator for Steps<'a> {
 
     /// Ends behind the last layer. In a checked model nothing else ends it.
     fn next(&mut self) -> Option<Step<'a>> {
-        if self.index == self.model.layer_count {
+        if self.index == self.layer_count {
             return None;
         }
         let layer: Layer = self.layers.take(Part::Layer(self.index)).ok()?;
         let scratch = self.scratch.take(Part::Plan(self.index)).ok()?;
-        let input = self.model.tensor(layer.inputs().0)?;
-        let output = self.model.tensor(layer.output())?;
+        let input = record(self.tensors, Tensor::ENCODED, layer.inputs().0)?;
+        let output = record(self.tensors, Tensor::ENCODED, layer.output())?;
         let weights = layer.weights(&input, &output);
         let (index, first) = (self.index, self.first);
         let mut stored: &[u8] = &[];

@@ -142,7 +142,8 @@ pub(crate) fn section_checksum(section: &[u8]) -> u32 {
     CRC.checksum(section)
 }
 
-const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC);
+/// Without a table: it would take 1 KB of flash, and a file is read once.
+const CRC: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
 
 /// FNV-1a over 64 bits: an identity, not a defence against forgery.
 #[derive(Clone, Copy)]
