@@ -31,7 +31,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask setup              install what is missing, or say what to type
 cargo xtask demo               train two tasks over one seed and run them on emulated boards
-cargo xtask test               every check of continuous integration
+cargo xtask test [PART]        every check of continuous integration, or those of `host` or `boards`
 cargo xtask size               flash and stack of the linked runtime against its budgets
 cargo xtask run BOARD [BIN]    run a program of a board in the emulator (qemu-m4, qemu-m0; demo)";
 
@@ -41,7 +41,9 @@ fn main() -> ExitCode {
     let result = match words[..] {
         ["setup"] => setup::setup(),
         ["demo"] => demo::demo(),
-        ["test"] => test::test(),
+        ["test"] => test::test(test::Part::All),
+        ["test", "host"] => test::test(test::Part::Host),
+        ["test", "boards"] => test::test(test::Part::Boards),
         ["size"] => size::size(&firmware::Content::default()),
         ["run", board] => run::run(board, "demo"),
         ["run", board, bin] => run::run(board, bin),
