@@ -268,6 +268,7 @@ vectorised! {
     }
 
     /// The affine map, rounded.
+    #[expect(clippy::manual_clamp, reason = "`clamp` would let NaN through")]
     fn round_to_grid(grid: &Grid, sums: &[f32], output: &mut [f32]) {
         for (y, &z) in output.iter_mut().zip(sums) {
             // Not NaN, not negative: cutting off the fraction rounds down.

@@ -50,7 +50,8 @@ pub struct Batch {
 impl Batch {
     /// A batch of at least one image.
     pub fn new(images: usize) -> Self {
-        let lanes = (1..=LANES.min(images)).rev().find(|lanes| images % lanes == 0).unwrap_or(1);
+        let lanes =
+            (1..=LANES.min(images)).rev().find(|lanes| images.is_multiple_of(*lanes)).unwrap_or(1);
         Self { images, lanes }
     }
 

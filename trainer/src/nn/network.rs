@@ -316,7 +316,7 @@ impl Layer {
         batch: Batch,
         input: &[f32],
         output_gradient: &[f32],
-        mut input_gradient: Option<&mut [f32]>,
+        input_gradient: Option<&mut [f32]>,
         scratch: &Scratch,
     ) {
         let lanes = batch.lanes;
@@ -338,7 +338,7 @@ impl Layer {
         let (shape, matrix_len, input_len) = (self.shape, self.matrix.len(), input.len() / blocks);
         let matrix_gradient = &mut self.matrix_gradient;
         scratch.with(matrix_len * blocks, |parts| {
-            let targets: Vec<Option<&mut [f32]>> = match input_gradient.as_deref_mut() {
+            let targets: Vec<Option<&mut [f32]>> = match input_gradient {
                 Some(target) => target.chunks_exact_mut(input_len).map(Some).collect(),
                 None => (0..blocks).map(|_| None).collect(),
             };

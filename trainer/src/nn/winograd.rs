@@ -145,6 +145,7 @@ fn filter_transposed(u: [f32; SPAN]) -> [f32; 3] {
 /// Both sides of a transform: the columns, then the rows. `load(y, x)` gives a number of the tile
 /// before, `store(y, x, value)` takes one of the tile after.
 #[inline(always)]
+#[expect(clippy::needless_range_loop, reason = "the columns of `half` are not contiguous")]
 fn both_sides<S: Side<FROM, TO>, const FROM: usize, const TO: usize>(
     load: impl Fn(usize, usize) -> Lane,
     mut store: impl FnMut(usize, usize, Lane),
