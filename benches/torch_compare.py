@@ -32,15 +32,18 @@ def torch_step(threads, steps, density):
     torch.manual_seed(1)
 
     class TopK(torch.autograd.Function):
+        """1 for the largest scores by magnitude; the gradient goes to all, with the score's sign."""
+
         @staticmethod
         def forward(ctx, scores):
+            ctx.save_for_backward(scores)
             flat = scores.abs().flatten()
             threshold = flat.kthvalue(int((1 - density) * flat.numel()) + 1).values
             return (scores.abs() >= threshold).to(scores.dtype)
 
         @staticmethod
         def backward(ctx, gradient):
-            return gradient
+            return gradient * ctx.saved_tensors[0].sign()
 
     class Masked(nn.Module):
         def __init__(self, *shape):
@@ -52,8 +55,7 @@ def torch_step(threads, steps, density):
             self.scores = nn.Parameter((torch.rand(shape) * 2 - 1) / math.sqrt(fan_in))
 
         def effective(self):
-            # The gradient of a score has the score's sign, as that of |score| has.
-            return self.weight * (TopK.apply(self.scores) * 1.0)
+            return self.weight * TopK.apply(self.scores)
 
     class Conv(Masked):
         def forward(self, x):

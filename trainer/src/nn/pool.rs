@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use seedmask::layer::{Pool as DevicePool, Window};
 
 use super::{Precision, STEPS_PER_UNIT, Shape};
+use crate::vectorised::vectorised;
 
 /// Shapes of one pooling layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,21 +21,10 @@ impl Pool {
     /// The largest value under each window (padding never wins) and the tap that has it (the first
     /// of equals). Tensors hold any number of planes of `lanes` images.
     pub fn forward_max(&self, lanes: usize, input: &[f32], output: &mut [f32], taps: &mut [u16]) {
-        self.planes(lanes, input, output)
+        let planes = self.planes(lanes, input, output);
+        planes
             .zip(taps.par_chunks_mut(self.output.pixels() * lanes))
-            .for_each(|((output, input), taps)| {
-                output.fill(f32::NEG_INFINITY);
-                self.each_tap(|tap, pixel, seen| {
-                    let input = &input[seen * lanes..][..lanes];
-                    let output = &mut output[pixel * lanes..][..lanes];
-                    let taps = &mut taps[pixel * lanes..][..lanes];
-                    for ((y, &x), winner) in output.iter_mut().zip(input).zip(taps) {
-                        if x > *y {
-                            (*y, *winner) = (x, tap as u16);
-                        }
-                    }
-                });
-            });
+            .for_each(|((output, input), taps)| max_plane(self, lanes, input, output, taps));
     }
 
     /// Gives each window's gradient to the input that won.
@@ -47,17 +37,7 @@ impl Pool {
     ) {
         self.planes_back(lanes, output_gradient, input_gradient)
             .zip(taps.par_chunks(self.output.pixels() * lanes))
-            .for_each(|((input, output), taps)| {
-                input.fill(0.0);
-                self.each_tap(|tap, pixel, seen| {
-                    let input = &mut input[seen * lanes..][..lanes];
-                    let output = &output[pixel * lanes..][..lanes];
-                    let taps = &taps[pixel * lanes..][..lanes];
-                    for ((x, y), &winner) in input.iter_mut().zip(output).zip(taps) {
-                        *x += if usize::from(winner) == tap { *y } else { 0.0 };
-                    }
-                });
-            });
+            .for_each(|((input, output), taps)| max_plane_back(self, lanes, output, taps, input));
     }
 
     /// The mean under each window, padding counted as 0, rounded by the device's rule on inputs
@@ -163,6 +143,35 @@ impl Pool {
     fn seen_column(&self, x: usize, kx: usize) -> Option<usize> {
         let column = x * self.window.stride[1] as usize + kx;
         column.checked_sub(self.window.padding[1] as usize).filter(|&c| c < self.input.width)
+    }
+}
+
+vectorised! {
+    /// The largest value and its tap for each pixel of a plane.
+    fn max_plane(pool: &Pool, lanes: usize, input: &[f32], output: &mut [f32], taps: &mut [u16]) {
+        output.fill(f32::NEG_INFINITY);
+        pool.each_tap(|tap, pixel, seen| {
+            let input = &input[seen * lanes..][..lanes];
+            let output = &mut output[pixel * lanes..][..lanes];
+            let taps = &mut taps[pixel * lanes..][..lanes];
+            for ((y, &x), winner) in output.iter_mut().zip(input).zip(taps) {
+                *winner = if x > *y { tap as u16 } else { *winner };
+                *y = if x > *y { x } else { *y };
+            }
+        });
+    }
+
+    /// Adds the gradient of each pixel of a plane to the input that won.
+    fn max_plane_back(pool: &Pool, lanes: usize, output: &[f32], taps: &[u16], input: &mut [f32]) {
+        input.fill(0.0);
+        pool.each_tap(|tap, pixel, seen| {
+            let input = &mut input[seen * lanes..][..lanes];
+            let output = &output[pixel * lanes..][..lanes];
+            let taps = &taps[pixel * lanes..][..lanes];
+            for ((x, &y), &winner) in input.iter_mut().zip(output).zip(taps) {
+                *x += if winner == tap as u16 { y } else { 0.0 };
+            }
+        });
     }
 }
 
