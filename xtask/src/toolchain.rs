@@ -66,7 +66,8 @@ impl Toolchain {
                 .env("RUSTC", "/usr/bin/rustc")
                 // Debian's compiler is a stable release; this lets it build `core`.
                 .env("RUSTC_BOOTSTRAP", "1")
-                .args(["-Zbuild-std=core", subcommand]);
+                // Behind the subcommand: clippy's does not see what is before it.
+                .args([subcommand, "-Zbuild-std=core"]);
             for board in &BOARDS {
                 let target = board.target.to_uppercase().replace('-', "_");
                 command.env(format!("CARGO_TARGET_{target}_LINKER"), "ld.lld-19");
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn debian_gets_its_own_compiler_and_linker() {
         let cargo = Toolchain::Debian.cargo("build");
-        assert_eq!(command::line(&cargo), "/usr/bin/cargo -Zbuild-std=core build");
+        assert_eq!(command::line(&cargo), "/usr/bin/cargo build -Zbuild-std=core");
         let linker =
             cargo.get_envs().find(|(key, _)| *key == "CARGO_TARGET_THUMBV6M_NONE_EABI_LINKER");
         assert_eq!(linker.and_then(|(_, value)| value), Some("ld.lld-19".as_ref()));
