@@ -42,7 +42,10 @@
 //! # Features
 //! `write`: make artifacts (needs an allocator). `defmt`: `Format` for errors and outputs.
 #![no_std]
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
+
+// Lengths and offsets of artifacts are 32 bits.
+const _: () = assert!(usize::BITS >= 32, "targets of 16 bits are not supported");
 
 #[cfg(any(test, feature = "write"))]
 extern crate alloc;

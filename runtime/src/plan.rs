@@ -70,7 +70,8 @@ pub(crate) fn in_place(
 }
 
 /// The halo that the plan must give tensor `id`: the widest padding of the layers that read it as
-/// a map, and none for the input and for inputs of dense layers. `None` where these collide.
+/// a map, and none for the input, for vectors that a layer writes element after element, and for
+/// inputs of dense layers. `None` where these collide.
 pub(crate) fn halo(
     id: TensorId,
     tensor: &Tensor,
@@ -78,9 +79,17 @@ pub(crate) fn halo(
 ) -> Option<u8> {
     let mut halo = 0;
     let mut flat = id == 0 || tensor.element == Element::Logit;
-    for layer in layers.filter(|layer| layer.inputs().0 == id || layer.inputs().1 == Some(id)) {
-        halo = halo.max(layer.halo());
-        flat |= matches!(layer, Layer::Dense(_));
+    let vector = (tensor.height, tensor.width) == (1, 1);
+    for layer in layers {
+        let dense = matches!(layer, Layer::Dense(_));
+        if layer.inputs().0 == id || layer.inputs().1 == Some(id) {
+            halo = halo.max(layer.halo());
+            flat |= dense;
+        }
+        // These write element after element.
+        if layer.output() == id {
+            flat |= dense || (vector && matches!(layer, Layer::Relayout(_)));
+        }
     }
     (halo == 0 || !flat).then_some(halo)
 }
@@ -100,8 +109,8 @@ pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
             let expected = expected.unwrap_or(0);
             return Err(ParseError::Halo { tensor: id, found: place.pad, expected });
         }
-        let bytes = storage(&tensor, place.pad).map(u64::from).unwrap_or(u64::MAX);
-        let (start, end) = region(id, place.offset, bytes, model.arena)?;
+        let bytes = storage(&tensor, place.pad).ok_or(ParseError::Storage { tensor: id })?;
+        let (start, end) = region(id, place.offset, bytes.into(), model.arena)?;
         let life = lives.get(usize::from(id)).copied().unwrap_or_default();
         for (other, &(other_start, other_end, other_life)) in (0u8..).zip(ends.iter()) {
             let overlaps = start < other_end && other_start < end;
@@ -160,8 +169,8 @@ mod make {
     use alloc::vec::Vec;
 
     use super::{Life, halo, lives};
-    use crate::artifact::Placement;
-    use crate::kernel::storage;
+    use crate::artifact::{MAX_LAYERS, MAX_TENSORS, Placement};
+    use crate::kernel::{MAX_STORAGE, storage};
     use crate::layer::{Layer, Tensor, TensorId};
 
     /// Where everything lies.
@@ -181,6 +190,12 @@ mod make {
     pub enum PlanError {
         /// The tensor is read both with padding and without: put a relayout between.
         Halo(TensorId),
+        /// No tensors, or more than [`MAX_TENSORS`] tensors or [`MAX_LAYERS`] layers.
+        Count,
+        /// The layer of this index names a tensor that is not there.
+        Missing(usize),
+        /// The tensor would take more than [`MAX_STORAGE`] bytes.
+        Tensor(TensorId),
         /// The arena would pass 4 GiB.
         TooLarge,
     }
@@ -190,9 +205,19 @@ mod make {
             match self {
                 Self::Halo(id) => write!(
                     f,
-                    "tensor {id} is the input, or the input of a dense layer, and is read with \
-                     padding as well: it needs a relayout between"
+                    "tensor {id} is the input, a vector, or the input of a dense layer, and is \
+                     read with padding as well: it needs a relayout between"
                 ),
+                Self::Count => write!(
+                    f,
+                    "1 to {MAX_TENSORS} tensors and at most {MAX_LAYERS} layers are supported"
+                ),
+                Self::Missing(layer) => {
+                    write!(f, "layer {layer} names a tensor that is not there")
+                }
+                Self::Tensor(id) => {
+                    write!(f, "tensor {id} would take more than {MAX_STORAGE} bytes")
+                }
                 Self::TooLarge => write!(f, "the arena would pass 4 GiB"),
             }
         }
@@ -215,12 +240,23 @@ mod make {
     /// # Errors
     /// A [`PlanError`] that names the tensor.
     pub fn make(tensors: &[Tensor], layers: &[Layer]) -> Result<Plan, PlanError> {
+        if tensors.is_empty() || tensors.len() > MAX_TENSORS || layers.len() > MAX_LAYERS {
+            return Err(PlanError::Count);
+        }
+        let missing = |layer: &Layer| {
+            let (left, right) = layer.inputs();
+            let ids = [Some(left), right, Some(layer.output())];
+            ids.into_iter().flatten().any(|id| usize::from(id) >= tensors.len())
+        };
+        if let Some(index) = layers.iter().position(missing) {
+            return Err(PlanError::Missing(index));
+        }
         let lives = lives(layers.iter().copied());
-        let mut blocks = Vec::new();
+        let mut blocks: Vec<Block> = Vec::new();
         let mut placements = Vec::new();
         for (id, tensor) in (0u8..).zip(tensors) {
             let pad = halo(id, tensor, layers.iter().copied()).ok_or(PlanError::Halo(id))?;
-            let bytes = storage(tensor, pad).ok_or(PlanError::TooLarge)?;
+            let bytes = storage(tensor, pad).ok_or(PlanError::Tensor(id))?;
             placements.push(Placement { offset: 0, pad });
             let life = lives[usize::from(id)];
             let block = Block { bytes: bytes.into(), life, tensor: Some(id), layer: 0, over: None };
@@ -235,8 +271,12 @@ mod make {
                 Layer::Add(add) => equal && add.left != add.right,
                 _ => false,
             };
+            // A chain of tensors that work in place is one block, from its first life to its last.
             if possible && lives[input].last == lives[output].first && input != 0 {
-                blocks[output].over = Some(input);
+                let root = blocks[input].over.unwrap_or(input);
+                blocks[output].over = Some(root);
+                blocks[root].life.last = blocks[root].life.last.max(lives[output].last);
+                blocks[root].bytes = blocks[root].bytes.max(blocks[output].bytes);
             }
         }
         for (index, layer) in (0u8..).zip(layers) {
@@ -247,7 +287,6 @@ mod make {
                 blocks.push(Block { bytes, life, tensor: None, layer: index, over: None });
             }
         }
-        merge_in_place(&mut blocks);
         let offsets = place(&blocks).ok_or(PlanError::TooLarge)?;
         let mut plan = Plan { placements, scratch: vec![0; layers.len()], arena: 0 };
         for (block, &offset) in blocks.iter().zip(&offsets) {
@@ -259,18 +298,6 @@ mod make {
             }
         }
         Ok(plan)
-    }
-
-    /// A chain of tensors that work in place is one block, from its first life to its last.
-    fn merge_in_place(blocks: &mut [Block]) {
-        for index in 0..blocks.len() {
-            if let Some(over) = blocks[index].over {
-                let root = blocks[over].over.unwrap_or(over);
-                blocks[index].over = Some(root);
-                blocks[root].life.last = blocks[root].life.last.max(blocks[index].life.last);
-                blocks[root].bytes = blocks[root].bytes.max(blocks[index].bytes);
-            }
-        }
     }
 
     /// Largest first, each at the lowest offset that is free during its life.
@@ -367,6 +394,26 @@ mod tests {
     fn an_input_read_with_padding_needs_a_relayout() {
         let tensors = [Tensor::map(1, 8, 8, 0), Tensor::map(1, 8, 8, 0)];
         assert_eq!(make(&tensors, &[conv(0, 1)]), Err(PlanError::Halo(0)));
+    }
+
+    #[test]
+    fn vectors_that_are_written_in_a_row_have_no_halo() {
+        let tensors = [Tensor::vector(8, 0), Tensor::vector(6, 0), Tensor::vector(4, 0)];
+        let after_dense = [dense(0, 1, RELU), conv(1, 2)];
+        assert_eq!(make(&tensors, &after_dense), Err(PlanError::Halo(1)));
+        let tensors = [Tensor::map(2, 3, 1, 0), Tensor::vector(6, 0), Tensor::vector(4, 0)];
+        let after_flatten = [Layer::Relayout(Relayout { input: 0, output: 1 }), conv(1, 2)];
+        assert_eq!(make(&tensors, &after_flatten), Err(PlanError::Halo(1)));
+    }
+
+    #[test]
+    fn graphs_that_name_what_is_not_there_are_errors() {
+        let tensors = [Tensor::vector(8, 0); 66];
+        assert_eq!(make(&tensors, &[]), Err(PlanError::Count));
+        assert_eq!(make(&[], &[]), Err(PlanError::Count));
+        assert_eq!(make(&tensors[..2], &[dense(0, 9, RELU)]), Err(PlanError::Missing(0)));
+        let huge = [Tensor::map(60_000, 60_000, 1, 0)];
+        assert_eq!(make(&huge, &[]), Err(PlanError::Tensor(0)));
     }
 
     #[test]

@@ -74,6 +74,14 @@ pub enum InferError {
         /// Fingerprint of the session's.
         expected: u64,
     },
+    /// The task was parsed with another file of the same backbone, whose masks it may share: parse
+    /// it with this one.
+    OtherFile {
+        /// Checksum of the file that the task was parsed with.
+        found: u32,
+        /// Checksum of the session's.
+        expected: u32,
+    },
     /// An input byte above 127. A camera's byte is shifted right once.
     Input {
         /// Index of the first such byte.
@@ -91,6 +99,10 @@ impl fmt::Display for InferError {
             Self::OtherBackbone { found, expected } => {
                 write!(f, "a task of backbone {found:016x} where the session runs {expected:016x}")
             }
+            Self::OtherFile { found, expected } => write!(
+                f,
+                "a task parsed with file {found:08x} where the session runs {expected:08x}"
+            ),
             Self::Input { index, found } => {
                 write!(f, "input byte {index} is {found}; inputs are 0..=127")
             }
@@ -142,7 +154,7 @@ impl<'m, 'a> Session<'m, 'a> {
     /// Runs the model under `task` with the fast kernels of this target.
     ///
     /// # Errors
-    /// [`InferError`]; nothing was computed then.
+    /// [`InferError`]; the input is as it was, but after [`InferError::ArtifactChanged`].
     pub fn infer(&mut self, task: Task<'_>) -> Result<Output<'_>, InferError> {
         self.infer_with::<Words>(task)
     }
@@ -150,7 +162,7 @@ impl<'m, 'a> Session<'m, 'a> {
     /// Runs the model under `task` with the kernels `K`. All kernels give the same bits.
     ///
     /// # Errors
-    /// [`InferError`]; nothing was computed then.
+    /// As [`Session::infer`].
     pub fn infer_with<K: Kernels>(&mut self, task: Task<'_>) -> Result<Output<'_>, InferError> {
         self.infer_observed::<K>(task, |_, _| {})
     }
@@ -168,6 +180,10 @@ impl<'m, 'a> Session<'m, 'a> {
         let (found, expected) = (task.fingerprint(), self.model.fingerprint());
         if found != expected {
             return Err(InferError::OtherBackbone { found, expected });
+        }
+        let (found, expected) = (task.file(), self.model.checksum);
+        if found != expected {
+            return Err(InferError::OtherFile { found, expected });
         }
         let mut input = self.input().iter().enumerate();
         if let Some((index, &found)) = input.find(|&(_, &byte)| byte > MAX_ACTIVATION) {

@@ -1,8 +1,11 @@
 //! The artifact: what is written is read back, golden files stay readable, and every input alignment
 //! and arena works as promised.
 
+use half::f16;
 use seedmask::artifact::write::{self, LearnedMask, WriteError};
 use seedmask::kernel::Reference;
+use seedmask::layer::Layer;
+use seedmask::mask::Encoding;
 use seedmask::{Arena, ArenaError, InferError, Model, ParseError, Session, Task};
 use seedmask_tests::{backbone, input, task, tasks};
 
@@ -185,6 +188,67 @@ fn a_patch_holds_nothing_of_the_backbone_and_serves_no_other() {
     let mut arena = Arena::<8192>::new();
     let error = Session::new(other, &mut arena).unwrap().infer(fresh).unwrap_err();
     assert_eq!(error, InferError::OtherBackbone { found, expected });
+}
+
+/// `same as` binds a mask by its encoding and bytes, when a patch is parsed and when it is run.
+#[test]
+fn shared_masks_are_bound_to_their_file() {
+    let backbone = backbone();
+    let mut base = vec![task(&backbone, "base", 0.5, |_| None)];
+    let seeded =
+        |density| LearnedMask::Own { encoding: Encoding::Seeded { density }, bytes: vec![] };
+    base[0].layers[0].mask = seeded(77);
+    let file = write::artifact(&backbone, &base).unwrap();
+    let model = Model::parse(&file).unwrap();
+    let mut fresh = task(&backbone, "fresh", 0.1, |_| None);
+    fresh.layers[0].mask = LearnedMask::SameAs(0);
+    let patch = write::patch(&model, &fresh).unwrap();
+    let handle = Task::parse(&model, &patch).unwrap();
+
+    base[0].layers[0].mask = seeded(128);
+    let other = write::artifact(&backbone, &base).unwrap();
+    let other = Model::parse(&other).unwrap();
+    assert_eq!(other.fingerprint(), model.fingerprint());
+    let error = Task::parse(&other, &patch).unwrap_err();
+    assert_eq!(error, ParseError::SameAs { layer: 0, task: 0 });
+    let mut arena = Arena::<8192>::new();
+    let error = Session::new(other, &mut arena).unwrap().infer(handle).unwrap_err();
+    assert!(matches!(error, InferError::OtherFile { .. }), "{error:?}");
+}
+
+/// The residual add against arithmetic written here, with unequal scales.
+#[test]
+fn adds_are_what_the_format_says() {
+    let mut backbone = backbone();
+    let scales = [0.75f32, -0.3125].map(f16::from_f32);
+    let shift = f16::from_f32(20.5);
+    if let Layer::Add(add) = &mut backbone.layers[3] {
+        add.scales = scales.map(f16::to_bits);
+        add.shift = shift.to_bits();
+        add.low = 7;
+    }
+    let file = write::artifact(&backbone, &tasks(&backbone)).unwrap();
+    let model = Model::parse(&file).unwrap();
+    let mut arena = Arena::<8192>::new();
+    let mut session = Session::new(model, &mut arena).unwrap();
+    session.input().copy_from_slice(&input(&model, 3));
+    let mut outputs: Vec<Vec<u8>> = Vec::new();
+    let task = model.task("mix").unwrap();
+    session
+        .infer_observed::<Reference>(task, |_, source| {
+            let planes = source.planes;
+            let rows = (0..planes.channels * planes.height).flat_map(|row| {
+                planes.row(source.bytes, row / planes.height, row % planes.height).to_vec()
+            });
+            outputs.push(rows.collect());
+        })
+        .unwrap();
+    // Outputs of layers 1 (right), 2 (left) and 3 (their sum).
+    for ((&right, &left), &sum) in outputs[1].iter().zip(&outputs[2]).zip(&outputs[3]) {
+        let exact = 0.75 * f64::from(left) - 0.3125 * f64::from(right) + 20.5;
+        let expected = (exact + 0.5).floor().clamp(7.0, 127.0);
+        assert_eq!(f64::from(sum), expected, "{left} {right}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use half::f16;
 use proptest::prelude::*;
 use seedmask::artifact::{Limited, Part, write};
+use seedmask::kernel::Reference;
 use seedmask::layer::{Layer, Range, Tensor};
 use seedmask::{Arena, Model, ParseError, Session, Task};
 use seedmask_tests::{backbone, input, task, tasks};
@@ -38,13 +39,22 @@ fn reseal(file: &mut [u8]) {
 fn run(file: &[u8]) -> Result<(), ParseError> {
     let model = Model::parse(file)?;
     let mut arena = Arena::<8192>::new();
-    if let Ok(mut session) = Session::new(model, &mut arena) {
-        for task in model.tasks() {
-            let input = input(&model, 1);
-            session.input().copy_from_slice(&input);
-            let output = session.infer(task).expect("a checked task of a checked model runs");
+    for task in model.tasks() {
+        let mut logits = Vec::new();
+        // Two kernel sets over two contents of the arena: nothing stale may be read.
+        for (words, content) in [(true, 0x00), (true, 0xff), (false, 0x55)] {
+            arena.as_mut().fill(content);
+            let Ok(mut session) = Session::new(model, &mut arena) else { return Ok(()) };
+            session.input().copy_from_slice(&input(&model, 1));
+            let output = match words {
+                true => session.infer(task),
+                false => session.infer_with::<Reference>(task),
+            };
+            let output = output.expect("a checked task of a checked model runs");
             assert!(output.argmax() < usize::from(task.classes()));
+            logits.push(output.logits().to_vec());
         }
+        assert!(logits.iter().all(|other| *other == logits[0]), "{logits:?}");
     }
     Ok(())
 }
@@ -121,6 +131,7 @@ fn damage_is_named() {
     assert_eq!(edit(4, &[2, 0]), ParseError::Version { found: 2, supported: 1 });
     assert_eq!(edit(6, &[1]), ParseError::Kind { found: 1 });
     assert_eq!(edit(6, &[9]), ParseError::Kind { found: 9 });
+    assert_eq!(edit(7, &[3]), ParseError::Reserved { found: 3 });
     let longer = file.len() as u32 + 1;
     let have = file.len() as u32;
     assert_eq!(edit(8, &longer.to_le_bytes()), ParseError::Truncated { need: longer, have });
@@ -152,12 +163,16 @@ fn damage_is_named() {
     assert_eq!(Model::parse(&longer).unwrap_err(), ParseError::Malformed(Part::End));
 }
 
+/// The manifest begins with the seed (a varint), then the tensor count.
+fn tensor_count_at(file: &[u8]) -> usize {
+    let last = file[PROLOGUE..].iter().position(|byte| byte & 0x80 == 0).unwrap();
+    PROLOGUE + last + 1
+}
+
 #[test]
 fn counts_beyond_their_limits_are_named() {
-    // The manifest begins with the seed (a varint), then the tensor count.
     let file = sample();
-    let seed_bytes = file[PROLOGUE..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
-    let count_at = PROLOGUE + seed_bytes;
+    let count_at = tensor_count_at(&file);
     assert_eq!(file[count_at], 10, "tensor count");
     for (count, found) in [(0u8, 0u32), (66, 66), (127, 127)] {
         let mut edited = file.clone();
@@ -209,10 +224,81 @@ fn impossible_graphs_are_named() {
         b.tensors[0] = Tensor::map(60_000, 1, 2, 3);
     });
     assert!(matches!(error, ParseError::Shape { layer: 0 }), "{error:?}");
-    let error = build(&|b| {
-        b.stored[0].pop();
-    });
-    assert!(matches!(error, ParseError::Length { .. }), "{error:?}");
+}
+
+/// What the writer counts itself, so that wrong lengths cannot cancel out.
+#[test]
+fn wrong_counts_are_refused_by_the_writer() {
+    let mut short = backbone();
+    short.stored[0].pop();
+    let error = write::artifact(&short, &[]).unwrap_err();
+    let what = "stored weights of a layer";
+    assert_eq!(error, write::WriteError::Count { what, found: 167, expected: 168 });
+
+    let backbone = backbone();
+    let mut shifted = tasks(&backbone);
+    let moved = shifted[0].layers[0].epilogue.pop().unwrap();
+    shifted[0].layers[1].epilogue.push(moved);
+    let error = write::artifact(&backbone, &shifted).unwrap_err();
+    let what = "channels of an epilogue";
+    assert_eq!(error, write::WriteError::Count { what, found: 5, expected: 6 });
+}
+
+/// Where the placements of the sample's plan stand in the file.
+fn placements_at(file: &[u8]) -> usize {
+    let model = Model::parse(file).unwrap();
+    let bytes: Vec<u8> = (0..model.tensor_count())
+        .filter_map(|id| model.placement(id))
+        .flat_map(|place| [place.offset.to_le_bytes().to_vec(), vec![place.pad]].concat())
+        .collect();
+    file.windows(bytes.len()).position(|window| window == bytes).expect("the plan is in the file")
+}
+
+#[test]
+fn plans_that_overlap_or_lack_a_halo_are_named() {
+    let file = sample();
+    let at = placements_at(&file);
+    let model = Model::parse(&file).unwrap();
+    let place = |id: u8| model.placement(id).unwrap();
+    let edit = |tensor: usize, offset: u32, pad: u8| {
+        let mut edited = file.clone();
+        let entry = at + 5 * tensor;
+        edited[entry..entry + 4].copy_from_slice(&offset.to_le_bytes());
+        edited[entry + 4] = pad;
+        reseal(&mut edited);
+        Model::parse(&edited).unwrap_err()
+    };
+    let error = edit(3, place(2).offset, place(3).pad);
+    assert_eq!(error, ParseError::Overlap { first: 2, second: 3 });
+    let error = edit(2, place(2).offset, 0);
+    assert_eq!(error, ParseError::Halo { tensor: 2, found: 0, expected: 1 });
+    let error = edit(8, 2, 0);
+    assert!(matches!(error, ParseError::Placement { index: 8, .. }), "{error:?}");
+    let error = edit(8, u32::MAX - 3, 0);
+    assert!(matches!(error, ParseError::Placement { index: 8, .. }), "{error:?}");
+    let scratch = model.steps().find(|step| step.index == 5).unwrap().scratch;
+    let error = edit(6, scratch & !31, 0);
+    assert_eq!(error, ParseError::ScratchOverlap { layer: 5, tensor: 6 });
+}
+
+#[test]
+fn unknown_layers_and_encodings_are_named() {
+    let file = sample();
+    // The first layer is a relayout (5) of tensor 0 to tensor 1.
+    let layers = tensor_count_at(&file) + 1 + 10 * Tensor::ENCODED + 1;
+    assert_eq!(file[layers..layers + 3], [5, 0, 1]);
+    let mut edited = file.clone();
+    edited[layers] = 6;
+    reseal(&mut edited);
+    assert_eq!(Model::parse(&edited).unwrap_err(), ParseError::Malformed(Part::Layer(0)));
+
+    // The first mask of the first task: own (0), Rice gaps (2) of parameter 1.
+    let labels = file.windows(5).position(|w| w == b"shirt").unwrap() + 5;
+    assert_eq!(file[labels..labels + 3], [0, 2, 1]);
+    let mut edited = file.clone();
+    edited[labels + 1] = 5;
+    reseal(&mut edited);
+    assert!(matches!(Model::parse(&edited).unwrap_err(), ParseError::Malformed(Part::Layer(_))));
 }
 
 proptest! {

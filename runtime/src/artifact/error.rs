@@ -15,7 +15,7 @@ pub enum Limited {
     Tensors,
     /// Inputs of one row of weights.
     RowInputs,
-    /// Bytes of the arena.
+    /// Bytes of the arena in a patch, which has none.
     ArenaBytes,
     /// Classes of a task.
     Classes,
@@ -104,6 +104,16 @@ pub enum ParseError {
         found: u32,
         /// The most that is allowed.
         most: u32,
+    },
+    /// A byte of the prologue that must be 0.
+    Reserved {
+        /// Its value.
+        found: u8,
+    },
+    /// A tensor that would take more than [`MAX_STORAGE`](crate::kernel::MAX_STORAGE) bytes.
+    Storage {
+        /// Index of the tensor.
+        tensor: u8,
     },
     /// A tensor with a size 0, too many elements, or a zero point above 127.
     Tensor {
@@ -201,8 +211,17 @@ impl fmt::Display for ParseError {
                 write!(f, "malformed, or newer than this reader: {part:?}")
             }
             Self::Limit { what, found, most } => {
-                write!(f, "{what:?}: {found} where at most {most} are supported")
+                write!(
+                    f,
+                    "{what:?}: {found} where at most {most} are supported, and one where any must be"
+                )
             }
+            Self::Reserved { found } => write!(f, "byte 7 is {found}, not 0"),
+            Self::Storage { tensor } => write!(
+                f,
+                "tensor {tensor} would take more than {} bytes",
+                crate::kernel::MAX_STORAGE
+            ),
             Self::Tensor { tensor } => write!(
                 f,
                 "tensor {tensor}: sizes must be 1..=65535 and zero point and element in range"

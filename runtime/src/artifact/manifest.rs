@@ -19,7 +19,7 @@ pub const MAX_TENSORS: usize = MAX_LAYERS + 1;
 /// Most inputs of a row: sums stay in `i32` for stored `i8` weights and 7-bit activations.
 pub const MAX_ROW_INPUTS: u32 = 65_535;
 /// Most tasks of one file; more travel as patches. Bounds the time that `same as` can cost.
-pub const MAX_TASKS: u16 = 256;
+pub const MAX_TASKS: u16 = 64;
 
 /// Where a tensor lies in the arena.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub enum MaskPart {
     SameAs {
         /// Index of that task.
         task: u16,
-        /// CRC-32 of the mask's section, so that a repacked file is noticed.
+        /// CRC-32 of that mask's encoding and section, so that a repacked file is noticed.
         checksum: u32,
     },
 }

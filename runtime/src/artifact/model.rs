@@ -12,6 +12,7 @@ use crate::plan;
 pub struct Model<'a> {
     pub(crate) seed: u64,
     pub(crate) fingerprint: u64,
+    pub(crate) checksum: u32,
     pub(crate) arena: u32,
     tensor_count: u8,
     layer_count: u8,
@@ -64,7 +65,8 @@ impl<'a> Model<'a> {
     }
 
     /// Checks the whole of `artifact`: prologue, checksum, fingerprint, shapes, plan, and every
-    /// mask and epilogue of every task. Time is linear in its length. Never panics.
+    /// mask and epilogue of every task. Time is linear in its length, but for shared masks, each of
+    /// which is looked up among the tasks before it. Never panics.
     ///
     /// # Errors
     /// A [`ParseError`] that names the first thing wrong.
@@ -101,6 +103,7 @@ impl<'a> Model<'a> {
         let mut model = Self {
             seed,
             fingerprint: prologue.fingerprint,
+            checksum: prologue.checksum,
             arena: prologue.arena,
             tensor_count,
             layer_count,
@@ -114,7 +117,11 @@ impl<'a> Model<'a> {
             task_sections: &[],
         };
         let stored = model.check_graph()?;
-        let length = || ParseError::Length { found: prologue.length, expected: u32::MAX };
+        let sections_at = prologue.length.saturating_sub(sections.len() as u32);
+        let length = || ParseError::Length {
+            found: prologue.length,
+            expected: sections_at.saturating_add(u32::try_from(stored).unwrap_or(u32::MAX)),
+        };
         (model.stored, model.task_sections) =
             sections.split_at_checked(stored).ok_or_else(length)?;
 

@@ -2,6 +2,7 @@
 //! known at compile time and a truncated file does not compile.
 
 use super::error::ParseError;
+use crate::mask::Encoding;
 
 /// `SMSK`.
 pub const MAGIC: [u8; 4] = *b"SMSK";
@@ -44,7 +45,8 @@ impl Prologue {
     ///
     /// # Errors
     /// [`ParseError::Truncated`], [`ParseError::Magic`], [`ParseError::Version`],
-    /// [`ParseError::Kind`], [`ParseError::Length`]. The checksum is not looked at.
+    /// [`ParseError::Kind`], [`ParseError::Reserved`], [`ParseError::Length`]. The checksum is not
+    /// looked at.
     pub const fn parse(file: &[u8]) -> Result<Self, ParseError> {
         let Some((bytes, _)) = file.split_first_chunk::<PROLOGUE>() else {
             return Err(ParseError::Truncated { need: PROLOGUE as u32, have: file.len() as u32 });
@@ -84,11 +86,14 @@ impl Prologue {
         if version != VERSION {
             return Err(ParseError::Version { found: version, supported: VERSION });
         }
-        let kind = match (kind, reserved) {
-            (0, 0) => Kind::Backbone,
-            (1, 0) => Kind::Patch,
-            _ => return Err(ParseError::Kind { found: kind }),
+        let kind = match kind {
+            0 => Kind::Backbone,
+            1 => Kind::Patch,
+            found => return Err(ParseError::Kind { found }),
         };
+        if reserved != 0 {
+            return Err(ParseError::Reserved { found: reserved });
+        }
         let length = u32::from_le_bytes([l0, l1, l2, l3]);
         if length as usize > file.len() {
             return Err(ParseError::Truncated { need: length, have: file.len() as u32 });
@@ -137,9 +142,12 @@ pub(crate) fn checksum(file: &[u8]) -> u32 {
     digest.finalize()
 }
 
-/// CRC-32 of a mask section: what `same as` binds to.
-pub(crate) fn section_checksum(section: &[u8]) -> u32 {
-    CRC.checksum(section)
+/// CRC-32 of a mask: its encoding, its parameter, its section. What `same as` binds to.
+pub(crate) fn mask_checksum(encoding: Encoding, section: &[u8]) -> u32 {
+    let mut digest = CRC.digest();
+    digest.update(&encoding.id());
+    digest.update(section);
+    digest.finalize()
 }
 
 /// Without a table: it would take 1 KB of flash, and a file is read once.

@@ -3,7 +3,7 @@
 use super::error::{Limited, ParseError, Part};
 use super::manifest::{Labels, MaskPart, Stream};
 use super::model::{Model, Step, Steps, split};
-use super::prologue::{Kind, section_checksum};
+use super::prologue::{Kind, mask_checksum};
 use crate::epilogue::{CHANNEL, Epilogue};
 use crate::layer::Weights;
 use crate::mask::{Encoding, LayerWeights};
@@ -12,6 +12,8 @@ use crate::mask::{Encoding, LayerWeights};
 #[derive(Clone, Copy, Debug)]
 pub struct Task<'a> {
     fingerprint: u64,
+    /// Checksum of the backbone's file, whose masks the task may share.
+    file: u32,
     name: &'a str,
     classes: u16,
     labels: Labels<'a>,
@@ -23,6 +25,7 @@ pub struct Task<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor<'a> {
     fingerprint: u64,
+    file: u32,
     manifest: Stream<'a>,
     sections: &'a [u8],
 }
@@ -42,14 +45,22 @@ impl<'a> Task<'a> {
         }
         let mut stream = Stream(manifest);
         let count: u16 = stream.take(Part::Task(0))?;
-        if count != 1 || prologue.arena != 0 {
+        if prologue.arena != 0 {
+            return Err(ParseError::Limit {
+                what: Limited::ArenaBytes,
+                found: prologue.arena,
+                most: 0,
+            });
+        }
+        if count != 1 {
             return Err(ParseError::Limit {
                 what: Limited::PatchTasks,
                 found: count.into(),
                 most: 1,
             });
         }
-        let cursor = Cursor { fingerprint: prologue.fingerprint, manifest: stream, sections };
+        let (fingerprint, file) = (model.fingerprint, model.checksum);
+        let cursor = Cursor { fingerprint, file, manifest: stream, sections };
         let task = cursor.read(Part::Task(0))?;
         let end = task.check(model)?;
         end.check_end()?;
@@ -77,6 +88,11 @@ impl<'a> Task<'a> {
         self.fingerprint
     }
 
+    /// Checksum of the artifact that the task was parsed with.
+    pub fn file(&self) -> u32 {
+        self.file
+    }
+
     /// The layers of `model` in the order in which they run, each with its weights and epilogue
     /// under this task.
     pub fn program<'m: 'a>(&self, model: &Model<'m>) -> Program<'a> {
@@ -93,6 +109,7 @@ impl<'a> Task<'a> {
     pub(crate) fn first(model: &Model<'a>) -> Cursor<'a> {
         Cursor {
             fingerprint: model.fingerprint,
+            file: model.checksum,
             manifest: model.task_parts,
             sections: model.task_sections,
         }
@@ -123,6 +140,7 @@ impl<'a> Task<'a> {
         }
         Ok(Cursor {
             fingerprint: self.fingerprint,
+            file: self.file,
             manifest: program.parts,
             sections: program.sections,
         })
@@ -152,8 +170,8 @@ impl<'a> Cursor<'a> {
         for _ in 0..labels.left {
             stream.take::<&str>(part)?;
         }
-        let (fingerprint, sections) = (self.fingerprint, self.sections);
-        Ok(Task { fingerprint, name, classes, labels, parts: stream, sections })
+        let Self { fingerprint, file, sections, .. } = *self;
+        Ok(Task { fingerprint, file, name, classes, labels, parts: stream, sections })
     }
 
     /// Nothing may follow the last task.
@@ -189,6 +207,7 @@ impl<'a> Iterator for Tasks<'a> {
         while program.skip_weighted().is_some() {}
         self.cursor = Cursor {
             fingerprint: task.fingerprint,
+            file: task.file,
             manifest: program.parts,
             sections: program.sections,
         };
@@ -250,7 +269,7 @@ impl<'a> Program<'a> {
         };
         let (weights, epilogue, _) = self.learned(&step, &weights)?;
         if let Some((task, checksum)) = expected
-            && section_checksum(weights.bytes) != checksum
+            && mask_checksum(weights.encoding, weights.bytes) != checksum
         {
             return Err(ParseError::SameAs { layer, task });
         }

@@ -14,10 +14,10 @@ use super::error::ParseError;
 use super::manifest::MaskPart;
 use super::model::Model;
 use super::prologue::{
-    CHECKSUM_AT, Fingerprint, Kind, PROLOGUE, Prologue, checksum, section_checksum,
+    CHECKSUM_AT, Fingerprint, Kind, PROLOGUE, Prologue, checksum, mask_checksum,
 };
 use super::task::Task;
-use crate::layer::{Layer, Tensor};
+use crate::layer::{Layer, Source, Tensor, TensorId, Weights};
 use crate::mask::Encoding;
 use crate::plan::{self, PlanError};
 
@@ -85,7 +85,7 @@ pub enum WriteError {
         /// Index of the weighted layer.
         layer: usize,
     },
-    /// A task has not one mask and epilogue for every weighted layer.
+    /// Not one entry for every weighted layer, channel or stored weight.
     Count {
         /// What was counted.
         what: &'static str,
@@ -145,9 +145,18 @@ pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, Write
     let mut sections: Vec<u8> = backbone.stored.iter().flatten().map(|&w| w as u8).collect();
     let fingerprint = Fingerprint::new().update(&manifest[..identity]).update(&sections).finish();
 
-    let weighted = backbone.layers.iter().filter(|layer| layer.is_weighted()).count();
-    let count = u16::try_from(tasks.len()).map_err(|_| WriteError::TooLarge)?;
-    put(&mut manifest, &count);
+    let tensor = |id: TensorId| &backbone.tensors[usize::from(id)];
+    let layers = backbone.layers.iter();
+    let weights = layers.filter_map(|l| l.weights(tensor(l.inputs().0), tensor(l.output())));
+    let weighted: Vec<Weights> = weights.collect();
+    let stored: Vec<&Weights> =
+        weighted.iter().filter(|weights| weights.source == Source::StoredInt8).collect();
+    count("layers of stored weights", backbone.stored.len(), stored.len())?;
+    for (found, weights) in backbone.stored.iter().zip(stored) {
+        count("stored weights of a layer", found.len(), weights.len() as usize)?;
+    }
+    let tasks_count = u16::try_from(tasks.len()).map_err(|_| WriteError::TooLarge)?;
+    put(&mut manifest, &tasks_count);
     for (index, task) in tasks.iter().enumerate() {
         if tasks[..index].iter().any(|other| other.name == task.name) {
             return Err(WriteError::Name(task.name.clone()));
@@ -158,10 +167,10 @@ pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, Write
             .get(layer)?
             .mask
         {
-            LearnedMask::Own { bytes, .. } => Some(section_checksum(bytes)),
+            LearnedMask::Own { encoding, bytes } => Some(mask_checksum(*encoding, bytes)),
             LearnedMask::SameAs(_) => None,
         };
-        put_task(task, weighted, shared, &mut manifest, &mut sections)?;
+        put_task(task, &weighted, shared, &mut manifest, &mut sections)?;
     }
     let file = assemble(Kind::Backbone, plan.arena, fingerprint, &manifest, &sections)?;
     Model::parse(&file)?;
@@ -178,12 +187,12 @@ pub fn patch(model: &Model<'_>, task: &Learned) -> Result<Vec<u8>, WriteError> {
     let shared = |other: u16, layer: usize| {
         let other = learned(model, &model.tasks().nth(other.into())?);
         match &other.layers.get(layer)?.mask {
-            LearnedMask::Own { bytes, .. } => Some(section_checksum(bytes)),
+            LearnedMask::Own { encoding, bytes } => Some(mask_checksum(*encoding, bytes)),
             LearnedMask::SameAs(_) => None,
         }
     };
-    let weighted = model.steps().filter(|step| step.layer.is_weighted()).count();
-    put_task(task, weighted, shared, &mut manifest, &mut sections)?;
+    let weighted: Vec<Weights> = model.steps().filter_map(|step| step.weights).collect();
+    put_task(task, &weighted, shared, &mut manifest, &mut sections)?;
     let file = assemble(Kind::Patch, 0, model.fingerprint(), &manifest, &sections)?;
     Task::parse(model, &file)?;
     Ok(file)
@@ -220,14 +229,14 @@ pub fn learned(model: &Model<'_>, task: &Task<'_>) -> Learned {
 
 fn put_task(
     task: &Learned,
-    weighted: usize,
+    weighted: &[Weights],
     shared: impl Fn(u16, usize) -> Option<u32>,
     manifest: &mut Vec<u8>,
     sections: &mut Vec<u8>,
 ) -> Result<(), WriteError> {
-    if task.layers.len() != weighted {
-        let found = task.layers.len();
-        return Err(WriteError::Count { what: "learned layers", found, expected: weighted });
+    count("learned layers", task.layers.len(), weighted.len())?;
+    for (layer, weights) in task.layers.iter().zip(weighted) {
+        count("channels of an epilogue", layer.epilogue.len(), weights.rows as usize)?;
     }
     put(manifest, &task.name);
     put(manifest, &task.classes);
@@ -253,6 +262,10 @@ fn put_task(
         }
     }
     Ok(())
+}
+
+fn count(what: &'static str, found: usize, expected: usize) -> Result<(), WriteError> {
+    if found == expected { Ok(()) } else { Err(WriteError::Count { what, found, expected }) }
 }
 
 fn put<T: Serialize + ?Sized>(manifest: &mut Vec<u8>, value: &T) {

@@ -228,11 +228,6 @@ impl Layer {
         }
     }
 
-    /// Whether the layer has weights, and so a mask and an epilogue in every task.
-    pub fn is_weighted(&self) -> bool {
-        matches!(self, Layer::Dense(_) | Layer::Conv2d(_) | Layer::Depthwise(_))
-    }
-
     /// Rows, inputs and source of a weighted layer, given its input and output; `None` for the
     /// others.
     pub fn weights(&self, input: &Tensor, output: &Tensor) -> Option<Weights> {

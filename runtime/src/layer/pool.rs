@@ -7,7 +7,7 @@ use super::{Element, Tensor, TensorId, Window};
 /// What becomes of the activations under a window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum PoolKind {
-    /// The largest; padding never wins.
+    /// The largest of the taps inside the map; padding is not looked at.
     Max,
     /// The mean of all taps, padding counted as the zero point: `(sum·M + 2²³) >> 24` with
     /// `M = round(2²⁴ / area)`.
@@ -30,7 +30,10 @@ pub struct Pool {
 impl Pool {
     /// `M` of [`PoolKind::Average`] for a window of `area` taps (1..=65025).
     pub const fn reciprocal(area: u32) -> u32 {
-        ((1 << 24) + area / 2) / area
+        match area {
+            0 => 0,
+            _ => ((1 << 24) + area / 2) / area,
+        }
     }
 
     pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {

@@ -63,6 +63,19 @@ pub enum Encoding {
     },
 }
 
+impl Encoding {
+    /// The variant's number in the format, and its parameter or 0.
+    pub(crate) const fn id(self) -> [u8; 2] {
+        match self {
+            Encoding::Full => [0, 0],
+            Encoding::Raw => [1, 0],
+            Encoding::RiceGaps { parameter } => [2, parameter],
+            Encoding::SignedGaps => [3, 0],
+            Encoding::Seeded { density } => [4, density],
+        }
+    }
+}
+
 /// The weights of one layer under one task: seed, mask and stored bytes together.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerWeights<'a> {
