@@ -3,7 +3,7 @@
 //! A *backbone* is an architecture and a seed; a counter-based generator gives every weight back
 //! while its layer runs. A *task* is what was learned on it: a mask of at most one bit a weight, and
 //! a scale and shift a channel. Running a layer means adding and subtracting the inputs that the
-//! mask keeps: no weight memory, no multiplications. Many tasks share one backbone; a new one is a
+//! mask keeps: no weight memory, no multiplication per weight. Many tasks share one backbone; a new one is a
 //! patch of a few kilobytes.
 //!
 //! ```
