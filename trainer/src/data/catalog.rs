@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
+
 use super::{DataError, Images, Split, fashion_mnist, idx, locate, mnist};
 
 /// A file of a data set.
@@ -30,6 +32,8 @@ pub struct IdxSet {
     pub test_images: SourceFile,
     /// Their labels.
     pub test_labels: SourceFile,
+    /// SHA-256 of the labels, to train and to test, of the sample in `tests/data`.
+    pub sample_labels: [&'static str; 2],
     /// Rows and columns of an image.
     pub size: [usize; 2],
     /// Names of the classes, in the order of the labels.
@@ -40,6 +44,12 @@ impl IdxSet {
     /// The four files.
     pub fn files(&self) -> [SourceFile; 4] {
         [self.train_images, self.train_labels, self.test_images, self.test_labels]
+    }
+
+    /// Whether labels with this SHA-256 are known to be of this set.
+    fn has_labels(&self, sha256: &str) -> bool {
+        [self.train_labels.sha256, self.test_labels.sha256].contains(&sha256)
+            || self.sample_labels.contains(&sha256)
     }
 }
 
@@ -121,6 +131,7 @@ pub fn load_from(entry: &Entry, split: Split, folder: &Path) -> Result<Images, D
             labels: labels.dimensions[0],
         });
     }
+    check_set(entry, &labels_path, &idx::to_bytes(&labels))?;
     let classes = set.classes.len();
     if let Some(index) = labels.values.iter().position(|&label| label as usize >= classes) {
         let found = labels.values[index];
@@ -140,6 +151,22 @@ pub fn load_from(entry: &Entry, split: Split, folder: &Path) -> Result<Images, D
         labels: labels.values,
         classes: set.classes.iter().map(|class| class.to_string()).collect(),
     })
+}
+
+/// Refuses labels that are known to be another set's: names, sizes and classes of files can be the
+/// same in several sets, and a folder can be named by mistake.
+fn check_set(entry: &Entry, path: &Path, labels: &[u8]) -> Result<(), DataError> {
+    let hash = Sha256::digest(labels).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let other = ENTRIES.iter().map(|other| other.set).find(|set| set.has_labels(&hash));
+    match other {
+        Some(found) if found.folder != entry.set.folder => Err(DataError::OtherSet {
+            path: path.to_owned(),
+            name: entry.name,
+            found: found.folder,
+            expected: entry.set.folder,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The file itself where it is there, else its gzip form (there or not).
@@ -201,6 +228,26 @@ mod tests {
                 assert!(images.pixels.iter().all(|&pixel| pixel < 128));
             }
         }
+    }
+
+    #[test]
+    fn files_of_another_set_are_refused_by_name() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data");
+        for (name, folder, expected) in [
+            ("clothes", "mnist", "fashion-mnist"),
+            ("clothes-rotated", "mnist", "fashion-mnist"),
+            ("digits", "fashion-mnist", "mnist"),
+        ] {
+            for split in [Split::Train, Split::Test] {
+                let error = load(name, split, Some(&sample.join(folder))).unwrap_err();
+                let DataError::OtherSet { found, expected: wanted, .. } = error else {
+                    panic!("{name} {split:?}: {error}")
+                };
+                assert_eq!((found, wanted), (folder, expected), "{name} {split:?}");
+            }
+        }
+        let official = mnist::SET.test_labels.sha256;
+        assert!(mnist::SET.has_labels(official) && !fashion_mnist::SET.has_labels(official));
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub const SET: IdxSet = IdxSet {
         name: "t10k-labels-idx1-ubyte",
         sha256: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
     },
+    sample_labels: [
+        "f1f6578fccfdcbdf1df14156453126924fdc9ac78c7b77d08681c92122c7932e",
+        "917f3dc1edaef97b3feb11cd8efd38ab95d9038ccccd2efaca468e935041743e",
+    ],
     size: [28, 28],
     classes: &[
         "T-shirt",

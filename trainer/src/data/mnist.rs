@@ -24,6 +24,10 @@ pub const SET: IdxSet = IdxSet {
         name: "t10k-labels-idx1-ubyte",
         sha256: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     },
+    sample_labels: [
+        "17fbd00b4e9fc9c738df599f711b398e15d7350da7b6ae775984883cbba5de44",
+        "5b32734f83eadd37ac7b806484c7cf8a1891d6e54daf4221074d6aaaccd1ae75",
+    ],
     size: [28, 28],
     classes: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
 };

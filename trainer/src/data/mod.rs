@@ -156,6 +156,21 @@ pub enum DataError {
         /// Bytes after the header.
         found: usize,
     },
+    /// The files are another data set's.
+    #[error(
+        "{}: labels of {found}, but the data set `{name}` is {expected}; name the folder that \
+         holds it, or another data set", path.display()
+    )]
+    OtherSet {
+        /// The file of labels.
+        path: PathBuf,
+        /// The data set asked for.
+        name: &'static str,
+        /// The folder's name of the set that the labels belong to.
+        found: &'static str,
+        /// The folder's name of the set that was asked for.
+        expected: &'static str,
+    },
     /// Images and labels differ in number.
     #[error("{}: {images} images, but {labels} labels", path.display())]
     CountMismatch {
