@@ -1,6 +1,6 @@
 //! The data sets by name, and how to load one.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
@@ -116,8 +116,8 @@ pub fn load_from(entry: &Entry, split: Split, folder: &Path) -> Result<Images, D
         Split::Train => (set.train_images, set.train_labels),
         Split::Test => (set.test_images, set.test_labels),
     };
-    let images_path = existing(folder, images.name);
-    let labels_path = existing(folder, labels.name);
+    let images_path = locate::existing(folder, images.name);
+    let labels_path = locate::existing(folder, labels.name);
     let images = idx::read(&images_path, 3)?;
     let labels = idx::read(&labels_path, 1)?;
     let found = [images.dimensions[1], images.dimensions[2]];
@@ -169,12 +169,6 @@ fn check_set(entry: &Entry, path: &Path, labels: &[u8]) -> Result<(), DataError>
     }
 }
 
-/// The file itself where it is there, else its gzip form (there or not).
-fn existing(folder: &Path, name: &str) -> PathBuf {
-    let plain = folder.join(name);
-    if plain.is_file() { plain } else { folder.join(format!("{name}.gz")) }
-}
-
 /// Turns a square image by 90° clockwise.
 fn rotate(image: &mut [u8], side: usize) {
     let before = image.to_vec();
@@ -208,13 +202,14 @@ mod tests {
         let set = fashion_mnist::SET;
         write(folder.path(), set.test_images.name, vec![3, 28, 28], 255);
         write(folder.path(), set.test_labels.name, vec![3], 9);
-        let images = load("clothes", Split::Test, Some(folder.path())).unwrap();
+        let load = || load_from(entry("clothes").unwrap(), Split::Test, folder.path());
+        let images = load().unwrap();
         assert_eq!((images.len(), images.image(2)[0]), (3, 127));
         write(folder.path(), set.test_labels.name, vec![4], 9);
-        let error = load("clothes", Split::Test, Some(folder.path())).unwrap_err();
+        let error = load().unwrap_err();
         assert!(matches!(error, DataError::CountMismatch { images: 3, labels: 4, .. }));
         write(folder.path(), set.test_labels.name, vec![3], 10);
-        let error = load("clothes", Split::Test, Some(folder.path())).unwrap_err();
+        let error = load().unwrap_err();
         assert!(matches!(error, DataError::WrongLabel { found: 10, index: 0, .. }));
     }
 

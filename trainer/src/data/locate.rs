@@ -1,5 +1,6 @@
 //! Where a data set may lie on this computer.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::DataError;
@@ -7,6 +8,26 @@ use super::catalog::Entry;
 
 /// The environment variable that names a folder of data sets.
 pub const VARIABLE: &str = "SEEDMASK_DATA";
+
+/// A folder where a data set was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The set's files that it does not hold, without `.gz`.
+    pub lacks: Vec<&'static str>,
+}
+
+impl fmt::Display for Place {
+    /// The folder; and what it lacks, where it holds a part of the set.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.folder.display())?;
+        match self.lacks.len() {
+            1..=3 => write!(f, " (lacks {})", self.lacks.join(", ")),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// The user's cache folder, where downloads go: `$XDG_CACHE_HOME/seedmask` or `~/.cache/seedmask`.
 /// `None` where neither variable is set.
@@ -18,24 +39,33 @@ pub fn cache_folder() -> Option<PathBuf> {
 
 /// The folder that holds the files of `entry`. Looked at, in this order: `folder` (then nothing
 /// else), the folder in `SEEDMASK_DATA`, the user's cache, `../shared/data` beside the workspace,
-/// `/usr/share/datasets`; in each of them the set's own subfolder, then the folder itself.
+/// `/usr/share/datasets`; in each of them the set's own subfolder, then the folder itself. A folder
+/// with only some of the files does not count.
 ///
 /// # Errors
 /// [`DataError::Missing`] with every place looked at and how to get the data.
 pub fn find(entry: &Entry, folder: Option<&Path>) -> Result<PathBuf, DataError> {
-    let places = places(entry.set.folder, folder);
-    let file = entry.set.test_images.name;
-    let holds =
-        |place: &&PathBuf| place.join(file).is_file() || place.join(format!("{file}.gz")).is_file();
-    if let Some(place) = places.iter().find(holds) {
-        return Ok(place.clone());
+    let files = entry.set.files().map(|file| file.name);
+    let place = |folder: PathBuf| {
+        let lacks = files.into_iter().filter(|file| !existing(&folder, file).is_file()).collect();
+        Place { folder, lacks }
+    };
+    let places: Vec<Place> = places(entry.set.folder, folder).into_iter().map(place).collect();
+    if let Some(place) = places.iter().find(|place| place.lacks.is_empty()) {
+        return Ok(place.folder.clone());
     }
     let mut how = format!("get it with `seedmask data fetch {}`", entry.name);
     if let Some(package) = entry.set.package {
         how += &format!(" or `apt install {package}`");
     }
     how += &format!(", or name its folder with `--data DIR` or {VARIABLE}");
-    Err(DataError::Missing { name: entry.name.to_owned(), file: file.to_owned(), places, how })
+    Err(DataError::Missing { name: entry.name, files: files.to_vec(), places, how })
+}
+
+/// The file itself where it is there, else its gzip form (there or not).
+pub fn existing(folder: &Path, name: &str) -> PathBuf {
+    let plain = folder.join(name);
+    if plain.is_file() { plain } else { folder.join(format!("{name}.gz")) }
 }
 
 fn places(set: &str, folder: Option<&Path>) -> Vec<PathBuf> {
@@ -74,8 +104,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let set = folder.path().join("mnist");
         std::fs::create_dir(&set).unwrap();
-        std::fs::write(set.join("t10k-images-idx3-ubyte.gz"), b"").unwrap();
         let entry = catalog::entry("digits").unwrap();
+        for file in entry.set.files() {
+            std::fs::write(set.join(format!("{}.gz", file.name)), b"").unwrap();
+        }
         assert_eq!(find(entry, Some(folder.path())).unwrap(), set);
+    }
+
+    #[test]
+    fn half_a_set_is_not_found_and_what_it_lacks_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let entry = catalog::entry("digits").unwrap();
+        for name in ["t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte.gz"] {
+            std::fs::write(folder.path().join(name), b"").unwrap();
+        }
+        let message = find(entry, Some(folder.path())).unwrap_err().to_string();
+        let lacks = "(lacks train-images-idx3-ubyte, train-labels-idx1-ubyte)";
+        assert!(message.contains(lacks), "{message}");
+        assert_eq!(message.matches("lacks").count(), 1, "{message}");
     }
 }

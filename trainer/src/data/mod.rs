@@ -14,6 +14,7 @@ pub mod mnist;
 use std::path::PathBuf;
 
 pub use catalog::{load, names};
+pub use locate::Place;
 
 /// The part of a data set that is learned from, or the part that is only ever tested on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,16 +90,17 @@ pub enum DataError {
     },
     /// The files are nowhere.
     #[error(
-        "data set `{name}`: no {file} (or .gz) in any of:\n{}\n{how}",
-        places.iter().map(|place| format!("  {}", place.display())).collect::<Vec<_>>().join("\n")
+        "data set `{name}`: {} (or .gz) are not together in any of:\n{}\n{how}",
+        files.join(", "),
+        places.iter().map(|place| format!("  {place}")).collect::<Vec<_>>().join("\n")
     )]
     Missing {
         /// The data set.
-        name: String,
-        /// The first file looked for.
-        file: String,
+        name: &'static str,
+        /// The files looked for.
+        files: Vec<&'static str>,
         /// Every folder looked at.
-        places: Vec<PathBuf>,
+        places: Vec<Place>,
         /// How to get the data.
         how: String,
     },
