@@ -38,9 +38,9 @@ pub fn cache_folder() -> Option<PathBuf> {
 }
 
 /// The folder that holds the files of `entry`. Looked at, in this order: `folder` (then nothing
-/// else), the folder in `SEEDMASK_DATA`, the user's cache, `../shared/data` beside the workspace,
-/// `/usr/share/datasets`; in each of them the set's own subfolder, then the folder itself. A folder
-/// with only some of the files does not count.
+/// else), the folder in `SEEDMASK_DATA`, the user's cache, `../shared/data` beside the workspace
+/// where there is one, `/usr/share/datasets`; in each of them the set's own subfolder, then the
+/// folder itself. A folder with only some of the files does not count.
 ///
 /// # Errors
 /// [`DataError::Missing`] with every place looked at and how to get the data.
@@ -74,7 +74,8 @@ fn places(set: &str, folder: Option<&Path>) -> Vec<PathBuf> {
         None => [
             std::env::var_os(VARIABLE).map(PathBuf::from),
             cache_folder(),
-            Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data")),
+            Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"))
+                .filter(|folder| folder.is_dir()),
             Some(PathBuf::from("/usr/share/datasets")),
         ]
         .into_iter()
