@@ -35,6 +35,21 @@ pub enum EvaluateError {
         /// Classes of the task.
         expected: usize,
     },
+    /// A data set whose classes are called otherwise than the task's.
+    #[error(
+        "class {class} of the images is called `{found}`, but `{expected}` in task `{task}`: they \
+         are not images for this task"
+    )]
+    Label {
+        /// The task's name.
+        task: String,
+        /// The first class whose names differ.
+        class: usize,
+        /// Its name in the data set.
+        found: String,
+        /// Its name in the task.
+        expected: String,
+    },
     /// An arena beyond [`MAX_ARENA`].
     #[error("the model asks for an arena of {found} bytes; at most {MAX_ARENA} are given here")]
     ArenaTooLarge {
@@ -111,6 +126,28 @@ pub fn size(tensor: &Tensor) -> [usize; 3] {
     [tensor.channels, tensor.height, tensor.width].map(usize::from)
 }
 
+/// Whether the classes of `images` are those of `task`. A class that the task has no name for may
+/// be called anything.
+///
+/// # Errors
+/// [`EvaluateError::Classes`], [`EvaluateError::Label`].
+pub fn check_classes(task: Task, images: &Images) -> Result<(), EvaluateError> {
+    let (found, expected) = (images.classes.len(), usize::from(task.classes()));
+    if found > expected {
+        return Err(EvaluateError::Classes { found, expected });
+    }
+    let mut names = images.classes.iter().zip(task.labels()).enumerate();
+    match names.find(|(_, (found, expected))| found != expected) {
+        None => Ok(()),
+        Some((class, (found, expected))) => Err(EvaluateError::Label {
+            task: task.name().to_owned(),
+            class,
+            found: found.clone(),
+            expected: expected.to_owned(),
+        }),
+    }
+}
+
 /// Classifies `images` under `task` as a device does, on all threads of the current pool.
 ///
 /// # Errors
@@ -120,10 +157,7 @@ pub fn evaluate(model: &Model, task: Task, images: &Images) -> Result<Score, Eva
     if found != expected {
         return Err(EvaluateError::ImageSize { found, expected });
     }
-    let (found, expected) = (images.classes.len(), usize::from(task.classes()));
-    if found > expected {
-        return Err(EvaluateError::Classes { found, expected });
-    }
+    check_classes(task, images)?;
     let arena = HostArena::new(model)?;
     let is_right = |arena: &mut HostArena, index: usize| -> Result<usize, EvaluateError> {
         let mut session = Session::new(*model, arena)?;

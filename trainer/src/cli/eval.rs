@@ -38,7 +38,7 @@ impl Eval {
         let files = self.selection.read()?;
         let model = files.base.model()?;
         for task in self.selection.tasks(&files, &model)? {
-            let mut images = self.data.load(&task)?;
+            let mut images = self.data.load_labelled(&task)?;
             if let Some(limit) = self.limit {
                 images = images.slice(0..limit.min(images.len()));
             }
@@ -52,14 +52,15 @@ impl Eval {
                 artifact_bytes: files.base.bytes.len(),
                 patch_bytes: files.patch.as_ref().map(|patch| patch.bytes.len()),
             };
-            output.report(&report, text)?;
+            output.report(&report, |report| text(report, &self.data.told(&task)))?;
         }
         Ok(())
     }
 }
 
-fn text(report: &Report) -> String {
-    let Report { task, set, accuracy, correct, images, .. } = report;
+/// `set` as people are told it.
+fn text(report: &Report, set: &str) -> String {
+    let Report { task, accuracy, correct, images, .. } = report;
     let mut text = format!(
         "{task}: {:.2} % right ({} of {} test images of {set}), {} bytes",
         100.0 * accuracy,

@@ -55,7 +55,7 @@ impl Run {
             if self.index.is_empty() {
                 continue;
             }
-            let images = self.data.load(&task)?;
+            let images = self.data.load_labelled(&task)?;
             let found = [images.channels, images.height, images.width];
             if found != expected {
                 return Err(EvaluateError::ImageSize { found, expected }.into());

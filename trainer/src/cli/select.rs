@@ -8,6 +8,7 @@ use seedmask::artifact::{Model, Task};
 use super::Failure;
 use super::file::ArtifactFile;
 use crate::data::{self, DataError, Images, Split};
+use crate::evaluate::check_classes;
 
 /// Which tasks to run.
 #[derive(Debug, Args)]
@@ -80,7 +81,25 @@ impl TestData {
         self.set.as_deref().unwrap_or(task.name())
     }
 
-    /// The test images for a task.
+    /// As `name`, for people: says so where the data set was only guessed.
+    pub fn told(&self, task: &Task) -> String {
+        let name = self.name(task);
+        match self.set {
+            Some(_) => name.to_owned(),
+            None => format!("{name}, the data set called as the task"),
+        }
+    }
+
+    /// The test images for a task, whose classes are the task's.
+    pub fn load_labelled(&self, task: &Task) -> Result<Images, Failure> {
+        let images = self.load(task)?;
+        check_classes(*task, &images).map_err(|error| {
+            Failure::Input(format!("{}: {error}; --set names another", self.told(task)))
+        })?;
+        Ok(images)
+    }
+
+    /// The test images for a task, whatever their classes.
     pub fn load(&self, task: &Task) -> Result<Images, Failure> {
         let images = data::load(self.name(task), Split::Test, self.data.as_deref());
         images.map_err(|error| match error {

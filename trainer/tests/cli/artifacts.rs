@@ -83,7 +83,12 @@ fn eval_prints_an_object_a_task() {
     let one = ok(&format!("eval {base} --task digits --limit 10 --json")).json();
     assert_eq!((one.len(), &one[0]["images"]), (1, &10.into()));
     let text = ok(&format!("eval {base} --task digits")).out;
-    assert!(text.starts_with("digits: ") && text.contains("of 250 test images"), "{text}");
+    assert!(
+        text.starts_with("digits: ") && text.contains("of 250 test images of digits, the data set"),
+        "{text}"
+    );
+    let text = ok(&format!("eval {base} --task digits --set digits")).out;
+    assert!(text.contains("of 250 test images of digits)"), "{text}");
 }
 
 #[test]

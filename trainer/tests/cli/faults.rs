@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{RECIPE, fixture, refused, repository, sample, seedmask};
+use crate::support::{RECIPE, fixture, ok, refused, repository, sample, seedmask};
 
 #[test]
 fn damaged_artifacts_are_refused_by_every_command() {
@@ -126,6 +126,16 @@ fn recipes_that_cannot_be_trained_are_refused() {
     fs::write(&path, [0xff, 0xfe]).unwrap();
     refused(&format!("train {path} -o {}", it.path("never2.smk")), &["bad.toml: ", "UTF-8"]);
     assert!(!fs::exists(it.path("never2.smk")).unwrap());
+}
+
+#[test]
+fn a_data_set_with_other_classes_is_refused() {
+    let base = fixture().path("two.smk");
+    let parts = ["clothes", "class 0", "`T-shirt`", "`0`", "task `digits`", "--set"];
+    refused(&format!("eval {base} --task digits --set clothes"), &parts);
+    refused(&format!("run {base} --task digits --set clothes --index 0"), &parts);
+    // Any image will do to compare kernels.
+    ok(&format!("verify {base} --task digits --set clothes --images 2"));
 }
 
 /// A copy of the sample of clothes.
