@@ -105,6 +105,34 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
     }
 }
 
+/// Refuses an output that would replace an input or another output. Every path comes with what it
+/// is called in the message; devices and pipes hold nothing that could be lost.
+pub fn check_outputs(
+    outputs: &[(&str, Option<&Path>)],
+    inputs: &[(&str, Option<&Path>)],
+) -> Result<(), Failure> {
+    let place = |&(name, path): &(&'_ str, Option<&Path>)| Some((name.to_owned(), place(path?)?));
+    let mut taken: Vec<(String, PathBuf)> = inputs.iter().filter_map(place).collect();
+    for (name, path) in outputs.iter().filter_map(place) {
+        if let Some((other, _)) = taken.iter().find(|(_, other)| *other == path) {
+            let path = path.display();
+            return Err(Failure::Input(format!(
+                "{path}: {name} would replace {other}; name another file"
+            )));
+        }
+        taken.push((name, path));
+    }
+    Ok(())
+}
+
+/// Where a file is or will be, whatever way leads there; `None` of what is no file.
+fn place(path: &Path) -> Option<PathBuf> {
+    match fs::metadata(path) {
+        Ok(data) => data.is_file().then(|| fs::canonicalize(path).ok())?,
+        Err(_) => Some(fs::canonicalize(folder(path)).ok()?.join(path.file_name()?)),
+    }
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
@@ -141,5 +169,24 @@ mod tests {
             assert_eq!(failure.code(), 2);
         }
         assert!(write(folder.path(), b"").is_err());
+    }
+
+    #[test]
+    fn an_output_is_no_input_and_no_other_output() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("a.smk"), folder.path().join("b.smk"));
+        fs::write(&a, b"one").unwrap();
+        let again = folder.path().join(".").join("a.smk");
+        let check = |output: &Path, other: Option<&Path>, input: &Path| {
+            check_outputs(&[("-o", Some(output)), ("--rest", other)], &[("it", Some(input))])
+                .map_err(|failure| failure.to_string())
+        };
+        check(&b, None, &a).unwrap();
+        let message = check(&again, None, &a).unwrap_err();
+        assert!(message.contains("a.smk: -o would replace it"), "{message}");
+        let message = check(&b, Some(&folder.path().join(".").join("b.smk")), &a).unwrap_err();
+        assert!(message.contains("b.smk: --rest would replace -o"), "{message}");
+        #[cfg(unix)]
+        check(Path::new("/dev/null"), Some(Path::new("/dev/null")), &a).unwrap();
     }
 }

@@ -34,6 +34,9 @@ struct Report {
 
 impl Pack {
     pub fn execute(&self, output: &mut Output) -> Result<(), Failure> {
+        // In place of the base is where one may want it; a patch would be lost.
+        let patches: Vec<_> = self.patches.iter().map(|p| ("a patch", Some(p.as_path()))).collect();
+        file::check_outputs(&[("--output", Some(&self.output))], &patches)?;
         let base = ArtifactFile::read(&self.base)?;
         let model = base.model()?;
         let mut tasks: Vec<_> = model.tasks().map(|task| write::learned(&model, &task)).collect();

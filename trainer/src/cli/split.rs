@@ -39,6 +39,10 @@ struct Report {
 
 impl Split {
     pub fn execute(&self, output: &mut Output) -> Result<(), Failure> {
+        file::check_outputs(
+            &[("--output", Some(&self.output)), ("--rest", self.rest.as_deref())],
+            &[("the artifact", Some(&self.file))],
+        )?;
         let file = ArtifactFile::read(&self.file)?;
         let model = file.model()?;
         let there: Vec<Task> = model.tasks().collect();

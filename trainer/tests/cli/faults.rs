@@ -129,6 +129,28 @@ fn recipes_that_cannot_be_trained_are_refused() {
 }
 
 #[test]
+fn no_output_replaces_an_input_or_another_output() {
+    let it = fixture();
+    let [recipe, third, base, patch, out] =
+        ["two.toml", "third.toml", "two.smk", "third.smk", "never4.smk"].map(|name| it.path(name));
+    for (line, expected) in [
+        (format!("train {recipe} -o {recipe}"), "--output would replace the recipe"),
+        (format!("train {third} -o {base} --backbone {base}"), "replace the backbone"),
+        (format!("train {recipe} -o {out} --report {out}"), "--report would replace --output"),
+        (format!("train {recipe} -o {out} --report {out}.ckpt"), "replace the checkpoint"),
+        (format!("train {recipe} -o {out} --report {recipe}"), "--report would replace the recipe"),
+        (format!("split {base} --task digits -o {base}"), "replace the artifact"),
+        (format!("split {base} --task digits -o {out} --rest {base}"), "replace the artifact"),
+        (format!("split {base} --task digits -o {out} --rest {out}"), "--rest would replace"),
+        (format!("pack {base} {patch} -o {patch}"), "--output would replace a patch"),
+    ] {
+        refused(&line, &[expected]);
+    }
+    assert_eq!(fs::read_to_string(recipe).unwrap(), RECIPE);
+    assert!(!fs::exists(out).unwrap());
+}
+
+#[test]
 fn a_data_set_with_other_classes_is_refused() {
     let base = fixture().path("two.smk");
     let parts = ["clothes", "class 0", "`T-shirt`", "`0`", "task `digits`", "--set"];

@@ -94,13 +94,21 @@ struct TaskReport {
 
 impl Train {
     pub fn execute(&self, output: &mut Output) -> Result<(), Failure> {
+        let checkpoint = self.checkpoint();
+        file::check_outputs(
+            &[
+                ("--output", Some(&self.output)),
+                ("the checkpoint", Some(&checkpoint)),
+                ("--report", self.report.as_deref()),
+            ],
+            &[("the recipe", Some(&self.recipe)), ("the backbone", self.backbone.as_deref())],
+        )?;
         let recipe = self.recipe()?;
         let base = self.backbone.as_deref().map(ArtifactFile::read).transpose()?;
         let base = base.as_ref().map(|file| Ok::<_, Failure>((file, file.model()?))).transpose()?;
         if let Some((_, model)) = &base {
             self.check_backbone(&recipe, model)?;
         }
-        let checkpoint = self.checkpoint();
         self.check_output(&checkpoint)?;
         // Hours of training must not end with a file that is not there.
         let load = |task: &crate::recipe::TaskOptions| {
