@@ -11,9 +11,10 @@ use seedmask::artifact::write::{self, Backbone, Learned, LearnedLayer, LearnedMa
 use seedmask::layer::{Source, Weights};
 use seedmask::mask::{self, Encoding};
 
-use crate::evaluate::EvaluateError;
+use crate::evaluate::{self, EvaluateError, HostArena};
 use crate::method::seeded;
 use crate::nn::architecture::{Sums, Weighted};
+use crate::recipe::Recipe;
 use crate::trained::{Mask, Trained};
 
 pub use compare::{LayerError, compare};
@@ -122,7 +123,7 @@ pub fn artifact(trained: &Trained, masks: Masks) -> Result<Vec<u8>, ExportError>
     let graph = Graph::new(&trained.recipe)?;
     let tasks = (0..trained.tasks.len()).map(|task| learned(trained, &graph, task, masks));
     let tasks: Vec<Learned> = tasks.collect::<Result<_, _>>()?;
-    Ok(write::artifact(&backbone(trained, &graph), &tasks)?)
+    Ok(write::artifact(&backbone(&trained.recipe, &graph, stored(trained)), &tasks)?)
 }
 
 /// A patch with task number `task` of `trained` for `model`, which must have the same backbone.
@@ -140,17 +141,36 @@ pub fn patch(
     Ok(write::patch(model, &learned(trained, &graph, task, masks)?)?)
 }
 
+/// Whether the network of a recipe, not trained yet, can be exported and run here once it is.
+///
+/// # Errors
+/// [`ExportError`]: why it cannot.
+pub fn check(recipe: &Recipe) -> Result<(), ExportError> {
+    let zeros = |place: seeded::Place| vec![0; place.rows * place.fan_in];
+    let stored = match recipe.source {
+        seeded::Source::Trained => {
+            seeded::places(&recipe.architecture).into_iter().map(zeros).collect()
+        }
+        seeded::Source::Signs | seeded::Source::Magnitudes => Vec::new(),
+    };
+    let file = write::artifact(&backbone(recipe, &Graph::new(recipe)?, stored), &[])?;
+    let model = Model::parse(&file).map_err(WriteError::Invalid)?;
+    evaluate::count_weights(&model)?;
+    HostArena::new(&model)?;
+    Ok(())
+}
+
 /// Whether the network of a recipe, not trained yet, is the backbone of `model`.
 ///
 /// # Errors
 /// [`ExportError::OtherBackbone`], or why the network is no backbone at all.
-pub fn is_backbone(recipe: &crate::recipe::Recipe, model: &Model) -> Result<(), ExportError> {
+pub fn is_backbone(recipe: &Recipe, model: &Model) -> Result<(), ExportError> {
     let untrained = Trained { recipe: recipe.clone(), tasks: Vec::new() };
     check_backbone(&untrained, &Graph::new(recipe)?, model)
 }
 
 fn check_backbone(trained: &Trained, graph: &Graph, model: &Model) -> Result<(), ExportError> {
-    let file = write::artifact(&backbone(trained, graph), &[])?;
+    let file = write::artifact(&backbone(&trained.recipe, graph, stored(trained)), &[])?;
     let found = Model::parse(&file).map_err(WriteError::Invalid)?.fingerprint();
     match model.fingerprint() {
         expected if expected == found => Ok(()),
@@ -158,14 +178,17 @@ fn check_backbone(trained: &Trained, graph: &Graph, model: &Model) -> Result<(),
     }
 }
 
-fn backbone(trained: &Trained, graph: &Graph) -> Backbone {
-    let recipe = &trained.recipe;
-    let stored = match recipe.source {
+/// The weights that the seed does not give, layer by layer.
+fn stored(trained: &Trained) -> Vec<Vec<i8>> {
+    match trained.recipe.source {
         seeded::Source::Trained => {
-            (0..recipe.layers.len()).map(|layer| trained.weights(layer)).collect()
+            (0..trained.recipe.layers.len()).map(|layer| trained.weights(layer)).collect()
         }
         seeded::Source::Signs | seeded::Source::Magnitudes => Vec::new(),
-    };
+    }
+}
+
+fn backbone(recipe: &Recipe, graph: &Graph, stored: Vec<Vec<i8>>) -> Backbone {
     Backbone {
         seed: recipe.seed,
         tensors: graph.tensors.clone(),

@@ -129,6 +129,18 @@ fn recipes_that_cannot_be_trained_are_refused() {
 }
 
 #[test]
+fn a_network_that_cannot_be_exported_is_refused_before_training() {
+    let it = fixture();
+    let (path, out) = (it.path("average.toml"), it.path("never5.smk"));
+    let text = RECIPE.replace("layers = [", "layers = [\n    { average_pool = 2 },");
+    fs::write(&path, text).unwrap();
+    let answer = seedmask(["train", &path, "-o", &out]);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.err.contains("average.toml: ") && answer.err.contains("network's input"));
+    assert!(!answer.err.contains("epoch"), "{}", answer.err);
+}
+
+#[test]
 fn no_output_replaces_an_input_or_another_output() {
     let it = fixture();
     let [recipe, third, base, patch, out] =

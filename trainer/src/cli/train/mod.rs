@@ -106,8 +106,10 @@ impl Train {
         let recipe = self.recipe()?;
         let base = self.backbone.as_deref().map(ArtifactFile::read).transpose()?;
         let base = base.as_ref().map(|file| Ok::<_, Failure>((file, file.model()?))).transpose()?;
-        if let Some((_, model)) = &base {
-            self.check_backbone(&recipe, model)?;
+        match &base {
+            Some((_, model)) => self.check_backbone(&recipe, model)?,
+            None => export::check(&recipe)
+                .map_err(|error| Failure::Input(format!("{}: {error}", self.recipe.display())))?,
         }
         self.check_output(&checkpoint)?;
         // Hours of training must not end with a file that is not there.
