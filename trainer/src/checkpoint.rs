@@ -11,10 +11,11 @@ use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::method::seeded::Source;
 use crate::nn::loss::Outcome;
-use crate::optimiser::Memory;
+use crate::optimiser::{Memory, Optimiser};
 use crate::recipe::Recipe;
-use crate::trained::TrainedTask;
+use crate::trained::{Mask, TrainedLayer, TrainedTask};
 
 const MAGIC: [u8; 4] = *b"SMCK";
 const VERSION: u32 = 1;
@@ -216,34 +217,206 @@ fn misfit(recipe: &Recipe, state: &State) -> Option<&'static str> {
             && values.iter().zip(&shapes).all(|(v, s)| v.is_empty() || v.len() == s[1])
     };
     let fits = |v: &Values| weights(&v.trained) && rows(&v.gamma) && rows(&v.beta);
-    let task_fits = |task: &TrainedTask| {
-        task.layers.len() == shapes.len()
-            && task.layers.iter().zip(&shapes).all(|(layer, [rows, weights])| {
-                let mask = match &layer.mask {
-                    crate::trained::Mask::Kept(kept) => kept.len() == *weights,
-                    _ => true,
-                };
-                let all = [&layer.unit, &layer.gamma, &layer.beta, &layer.mean, &layer.variance];
-                mask && all.iter().all(|values| values.len() == *rows)
-                    && (layer.weights.is_empty() || layer.weights.len() == *weights)
-            })
-    };
-    let memory_fits = |memory: &[Memory], of: &[Vec<f32>]| {
+    let lengths = |v: &Values| v.trained.iter().map(Vec::len).collect::<Vec<_>>();
+    let memory_fits = |optimiser: Optimiser, memory: &[Memory], of: &[Vec<f32>]| {
         memory.len() == of.len()
             && memory.iter().zip(of).all(|(memory, of)| {
-                memory.first.len() == of.len()
-                    && (memory.second.is_empty() || memory.second.len() == of.len())
+                let second = match optimiser {
+                    Optimiser::Adam { .. } => of.len(),
+                    Optimiser::Sgd { .. } => 0,
+                };
+                memory.first.len() == of.len() && memory.second.len() == second
             })
     };
+    let State { finished, values, average, best, running, .. } = state;
+    let finished_fit = |index: usize| task_fits(recipe, &finished[..index], &finished[index]);
+    let train = &recipe.train;
+    let (scores, affine) = (train.optimiser, train.affine_optimiser);
+    // Counters that go on from here must not overflow.
+    let countable = |count: usize| u32::try_from(count).is_ok();
     let checks = [
-        ("the number of finished tasks", state.finished.len() <= recipe.tasks.len()),
-        ("a finished task", state.finished.iter().all(task_fits)),
-        ("the best epoch", state.best.iter().all(|best| task_fits(&best.task))),
-        ("the parameters", fits(&state.values)),
-        ("their mean", state.average.iter().all(fits)),
-        ("the optimiser's memory", memory_fits(&state.memory, &state.values.trained)),
-        ("the optimiser's memory of scales", memory_fits(&state.gamma_memory, &state.values.gamma)),
-        ("the optimiser's memory of shifts", memory_fits(&state.beta_memory, &state.values.beta)),
+        ("the number of finished tasks", finished.len() <= recipe.tasks.len()),
+        ("a finished task", (0..finished.len()).all(finished_fit)),
+        ("the best epoch", best.iter().all(|best| task_fits(recipe, finished, &best.task))),
+        ("the parameters", fits(values)),
+        ("their mean", average.iter().all(|mean| fits(mean) && lengths(mean) == lengths(values))),
+        ("the optimiser's memory", memory_fits(scores, &state.memory, &values.trained)),
+        (
+            "the optimiser's memory of scales",
+            memory_fits(affine, &state.gamma_memory, &values.gamma),
+        ),
+        ("the optimiser's memory of shifts", memory_fits(affine, &state.beta_memory, &values.beta)),
+        (
+            "a count of the epoch",
+            [state.stale, running.correct, running.images].into_iter().all(countable),
+        ),
     ];
     checks.into_iter().find(|(_, fits)| !fits).map(|(what, _)| what)
+}
+
+/// Whether `task` can be what `recipe` learns next after the tasks `before`.
+fn task_fits(recipe: &Recipe, before: &[TrainedTask], task: &TrainedTask) -> bool {
+    let named = recipe.tasks.get(before.len()).is_some_and(|options| options.name == task.name);
+    let mut weighted = recipe.architecture.weighted();
+    let layer_fits = |(index, layer): (usize, &TrainedLayer)| {
+        let Some((_, shape)) = weighted.next() else { return false };
+        let weights = shape.rows * shape.fan_in;
+        let stored = if recipe.source == Source::Trained { weights } else { 0 };
+        let mask = match &layer.mask {
+            Mask::Full | Mask::Seeded(_) => true,
+            Mask::Kept(kept) => kept.len() == weights,
+            // One step leads to the mask: no circle, no chain.
+            Mask::SameAs(name) => before.iter().any(|owner| {
+                let theirs = owner.layers.get(index).map(|layer| &layer.mask);
+                owner.name == *name && !matches!(theirs, None | Some(Mask::SameAs(_)))
+            }),
+        };
+        let all = [&layer.unit, &layer.gamma, &layer.beta, &layer.mean, &layer.variance];
+        mask && layer.weights.len() == stored && all.iter().all(|v| v.len() == shape.rows)
+    };
+    named
+        && task.layers.len() == recipe.layers.len()
+        && task.layers.iter().enumerate().all(layer_fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECIPE: &str = r#"
+        [network]
+        input = [1, 28, 28]
+        seed = 1
+        layers = [{ flatten = true }, { dense = 4, share = "a" }, { dense = 10 }]
+        [train]
+        epochs = 1
+        average = 0.9
+        [[task]]
+        name = "a"
+        data = "clothes"
+        [[task]]
+        name = "b"
+        data = "digits"
+    "#;
+    /// Rows and weights of the layers.
+    const SHAPES: [[usize; 2]; 2] = [[4, 3136], [10, 40]];
+
+    fn task(name: &str, mask: Mask) -> TrainedTask {
+        let layer = |[rows, _]: [usize; 2]| TrainedLayer {
+            mask: mask.clone(),
+            weights: Vec::new(),
+            unit: vec![1.0; rows],
+            gamma: vec![1.0; rows],
+            beta: vec![0.0; rows],
+            mean: vec![0.0; rows],
+            variance: vec![1.0; rows],
+        };
+        let layers = SHAPES.map(layer).to_vec();
+        TrainedTask { name: name.to_owned(), classes: Vec::new(), epochs: 1, layers }
+    }
+
+    /// The state of a training within its second task.
+    fn state(recipe: &Recipe) -> State {
+        let values = Values {
+            trained: SHAPES.map(|[_, weights]| vec![0.0; weights]).to_vec(),
+            gamma: SHAPES.map(|[rows, _]| vec![1.0; rows]).to_vec(),
+            beta: SHAPES.map(|[rows, _]| vec![0.0; rows]).to_vec(),
+        };
+        let memory = |values: &[Vec<f32>]| {
+            values.iter().map(|v| Memory::new(recipe.train.optimiser, v.len())).collect()
+        };
+        State {
+            finished: vec![task("a", Mask::Full)],
+            memory: memory(&values.trained),
+            gamma_memory: memory(&values.gamma),
+            beta_memory: memory(&values.beta),
+            average: Some(values.clone()),
+            best: Some(Best { correct: 1, task: task("b", Mask::SameAs("a".to_owned())) }),
+            values,
+            ..State::default()
+        }
+    }
+
+    /// What loading says about the state of `recipe` after `change`.
+    fn loaded(recipe: &str, change: impl FnOnce(&mut State)) -> Result<State, String> {
+        let recipe = Recipe::parse(recipe).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.ckpt");
+        let mut state = state(&recipe);
+        change(&mut state);
+        save(&path, &recipe, &state).unwrap();
+        load(&path, &recipe).map_err(|error| error.to_string())
+    }
+
+    fn refused(change: impl FnOnce(&mut State), part: &str) {
+        let message = loaded(RECIPE, change).unwrap_err();
+        assert!(message.contains(part), "{part:?} is not in {message}");
+    }
+
+    #[test]
+    fn a_sound_state_is_read_back() {
+        let recipe = Recipe::parse(RECIPE).unwrap();
+        assert_eq!(loaded(RECIPE, |_| {}).unwrap(), state(&recipe));
+    }
+
+    #[test]
+    fn a_mask_is_taken_over_from_an_earlier_owner_only() {
+        let same_as = |name: &str| Mask::SameAs(name.to_owned());
+        for name in ["a", "b", "cats"] {
+            refused(|state| state.finished[0] = task("a", same_as(name)), "a finished task");
+        }
+        for name in ["b", "cats"] {
+            let best = |state: &mut State| {
+                state.best = Some(Best { correct: 1, task: task("b", same_as(name)) });
+            };
+            refused(best, "the best epoch");
+        }
+        let circle = |state: &mut State| {
+            state.best = None;
+            state.finished = vec![task("a", same_as("b")), task("b", same_as("a"))];
+        };
+        refused(circle, "a finished task");
+    }
+
+    #[test]
+    fn tasks_stand_in_the_order_of_the_recipe() {
+        refused(|state| state.finished[0].name = "b".to_owned(), "a finished task");
+        refused(|state| state.finished.push(task("c", Mask::Full)), "a finished task");
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_network() {
+        refused(|state| state.average.as_mut().unwrap().trained[1].clear(), "their mean");
+        refused(|state| state.values.trained[0].truncate(7), "the parameters");
+        refused(|state| state.finished[0].layers[0].weights = vec![1; 3136], "a finished task");
+        refused(|state| state.finished[0].layers[1].unit.clear(), "a finished task");
+        refused(|state| state.finished[0].layers.truncate(1), "a finished task");
+        refused(
+            |state| state.finished[0].layers[1].mask = Mask::Kept(vec![true; 39]),
+            "a finished task",
+        );
+        refused(|state| state.memory[0].second.clear(), "the optimiser's memory");
+        refused(|state| state.stale = usize::MAX, "a count");
+    }
+
+    #[test]
+    fn a_trained_backbone_has_its_weights() {
+        let (head, tasks) = RECIPE.split_once("[[task]]").unwrap();
+        let first = tasks.split_once("[[task]]").unwrap().0;
+        let recipe = format!("{head}[[task]]{first}")
+            .replace("seed = 1", "seed = 1\nweights = \"trained\"")
+            .replace("epochs = 1", "epochs = 1\nmethod = \"dense\"");
+        let with = |lengths: [usize; 2]| {
+            loaded(&recipe, |state| {
+                state.best = None;
+                for (layer, length) in state.finished[0].layers.iter_mut().zip(lengths) {
+                    layer.weights = vec![1; length];
+                }
+            })
+        };
+        assert!(with([3136, 40]).is_ok());
+        for lengths in [[0, 0], [3136, 0], [3136, 41]] {
+            assert!(with(lengths).unwrap_err().contains("a finished task"), "{lengths:?}");
+        }
+    }
 }
