@@ -40,6 +40,11 @@
 //! nor fails for reasons of content.
 //!
 //! # Features
+//! All families of layers, sources and encodings are linked by default. `default-features = false`
+//! leaves dense layers and convolutions over ±1 weights with full or raw masks; `depthwise`, `pool`,
+//! `add`, `magnitudes`, `stored`, `rice`, `gaps` and `seeded-masks` link a [`Family`] each. A file that
+//! needs one that is off is refused with [`ParseError::Disabled`].
+//!
 //! `write`: make artifacts (needs an allocator). `defmt`: `Format` for errors and outputs.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -54,6 +59,7 @@ extern crate std;
 
 pub mod artifact;
 pub mod epilogue;
+mod family;
 pub mod kernel;
 pub mod layer;
 pub mod mask;
@@ -62,4 +68,5 @@ pub mod random;
 mod session;
 
 pub use artifact::{Model, ParseError, Task};
+pub use family::Family;
 pub use session::{Arena, ArenaError, InferError, Output, Session};

@@ -6,6 +6,7 @@
 //! layouts, and an [`Add`](crate::layer::Add) over its left input.
 
 use crate::artifact::{MAX_TENSORS, Model, ParseError, Placement};
+use crate::family::Family;
 use crate::kernel::storage;
 use crate::layer::{Element, Layer, Tensor, TensorId};
 
@@ -63,7 +64,7 @@ pub(crate) fn in_place(
 ) -> bool {
     let same_place = input.1 == output.1;
     match layer {
-        Layer::Add(add) => same_place && add.left != add.right,
+        Layer::Add(add) if Family::Add.is_linked() => same_place && add.left != add.right,
         Layer::Relayout(_) => same_place && output.1.pad == 0,
         _ => false,
     }
@@ -114,7 +115,7 @@ pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
         let life = lives.get(usize::from(id)).copied().unwrap_or_default();
         for (other, &(other_start, other_end, other_life)) in (0u8..).zip(ends.iter()) {
             let overlaps = start < other_end && other_start < end;
-            if overlaps && life.meets(other_life) && !shares(model, other, id) {
+            if overlaps && life.meets(other_life) && !shares(model, &lives, other, id) {
                 return Err(ParseError::Overlap { first: other, second: id });
             }
         }
@@ -137,8 +138,7 @@ pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
 }
 
 /// Whether a layer works in place between the two tensors and nothing reads the first afterwards.
-fn shares(model: &Model<'_>, one: TensorId, other: TensorId) -> bool {
-    let lives = lives(model.steps().map(|step| step.layer));
+fn shares(model: &Model<'_>, lives: &[Life], one: TensorId, other: TensorId) -> bool {
     model.steps().any(|step| {
         let (input, output) = (step.layer.inputs().0, step.layer.output());
         let pair = (input, output) == (one, other) || (input, output) == (other, one);

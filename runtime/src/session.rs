@@ -5,6 +5,7 @@ use core::ops::Range;
 
 use crate::artifact::{Model, Op, Step, Task, low};
 use crate::epilogue::Affine;
+use crate::family::Family;
 use crate::kernel::{Kernels, Planes, Sink, Source, Target, Words, storage};
 use crate::layer::{Add, Element, Layer, MAX_ACTIVATION, TensorId};
 use crate::plan;
@@ -222,7 +223,9 @@ impl<'m, 'a> Session<'m, 'a> {
         let (x_planes, x_range) = self.region(input)?;
         let (y_planes, y_range) = self.region(output)?;
         match &step.layer {
-            Layer::Add(add) => return self.add(add, x_planes, x_range, y_planes, y_range),
+            Layer::Add(add) if Family::Add.is_linked() => {
+                return self.add(add, x_planes, x_range, y_planes, y_range);
+            }
             Layer::Relayout(_) if x_range == y_range => return Some(()),
             _ => {}
         }
@@ -240,11 +243,15 @@ impl<'m, 'a> Session<'m, 'a> {
                 let y = halo_filled(y_planes, y);
                 K::conv2d(weights, epilogue, low(conv.range), &conv.window, x, y, scratch);
             }
-            (Layer::Depthwise(conv), Some((weights, epilogue))) => {
+            (Layer::Depthwise(conv), Some((weights, epilogue)))
+                if Family::Depthwise.is_linked() =>
+            {
                 let y = halo_filled(y_planes, y);
                 K::depthwise(weights, epilogue, low(conv.range), &conv.window, x, y, scratch);
             }
-            (Layer::Pool(pool), _) => K::pool(pool, x, halo_filled(y_planes, y)),
+            (Layer::Pool(pool), _) if Family::Pool.is_linked() => {
+                K::pool(pool, x, halo_filled(y_planes, y))
+            }
             (Layer::Relayout(_), _) => relayout(x, halo_filled(y_planes, y)),
             _ => return None,
         }

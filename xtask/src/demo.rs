@@ -19,7 +19,7 @@ use crate::{
     emulated::{self, Demo},
     firmware::{self, Content},
     host, idx, paths, setup,
-    size::{self, Size},
+    size::{self, Families, Size},
     test::cargo,
 };
 
@@ -69,7 +69,7 @@ pub fn demo() -> Result<()> {
             println!("  {line}");
         }
         println!("  {} images under every task: all logits as on the host", demo.compared);
-        on_boards.push(OnBoard { demo, size: size::measure(board, &content)? });
+        on_boards.push(OnBoard { demo, size: size::measure(board, &content, Families::All)? });
     }
     let arena = host::parse(&artifact)?.arena_bytes();
     let seconds = start.elapsed().as_secs_f64();

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::family::Family;
 use crate::mask::MaskError;
 
 /// A count with a limit.
@@ -96,6 +97,8 @@ pub enum ParseError {
     },
     /// Bytes that are no such thing, or a layer, source or encoding that this version lacks.
     Malformed(Part),
+    /// A layer, source or encoding that this build was told to leave out.
+    Disabled(Family),
     /// A count beyond its limit.
     Limit {
         /// What is counted.
@@ -210,6 +213,7 @@ impl fmt::Display for ParseError {
             Self::Malformed(part) => {
                 write!(f, "malformed, or newer than this reader: {part:?}")
             }
+            Self::Disabled(family) => write!(f, "needs {family} of seedmask, which is off"),
             Self::Limit { what, found, most } => {
                 write!(
                     f,

@@ -4,6 +4,7 @@ use super::error::{Limited, ParseError, Part};
 use super::manifest::{MAX_LAYERS, MAX_ROW_INPUTS, MAX_TASKS, MAX_TENSORS, Placement, Stream};
 use super::prologue::{Fingerprint, Kind, PROLOGUE, Prologue, checksum};
 use super::task::{Task, Tasks};
+use crate::family::Family;
 use crate::layer::{Element, Layer, MAX_ACTIVATION, Range, Source, Tensor, TensorId, Weights};
 use crate::plan;
 
@@ -214,6 +215,7 @@ impl<'a> Model<'a> {
     }
 
     /// Order and shapes of the graph. Returns the bytes of stored weights.
+    #[allow(clippy::manual_contains, reason = "`contains` links a search of bytes, 150 of flash")]
     fn check_graph(&self) -> Result<usize, ParseError> {
         for id in 0..self.tensor_count {
             let tensor = self.tensor(id).ok_or(ParseError::Malformed(Part::Tensor(id)))?;
@@ -231,14 +233,17 @@ impl<'a> Model<'a> {
         for layer_index in 0..self.layer_count {
             let layer =
                 steps.peek_layer().ok_or(ParseError::Malformed(Part::Layer(layer_index)))?;
+            if let Some(family) = Family::missing_for_layer(&layer) {
+                return Err(ParseError::Disabled(family));
+            }
             let (left, right) = layer.inputs();
             for tensor in [Some(left), right].into_iter().flatten() {
-                if !written.contains(&tensor) {
+                if !written.iter().any(|id| *id == tensor) {
                     return Err(ParseError::Order { layer: layer_index, tensor });
                 }
             }
             let tensor = layer.output();
-            let fresh = tensor < self.tensor_count && !written.contains(&tensor);
+            let fresh = tensor < self.tensor_count && !written.iter().any(|id| *id == tensor);
             if !fresh || written.push(tensor).is_err() {
                 return Err(ParseError::Order { layer: layer_index, tensor });
             }
@@ -250,6 +255,9 @@ impl<'a> Model<'a> {
                 return Err(ParseError::Shape { layer: layer_index });
             }
             if let Some(weights) = step.weights {
+                if let Some(family) = Family::missing_for_source(weights.source) {
+                    return Err(ParseError::Disabled(family));
+                }
                 if weights.inputs > MAX_ROW_INPUTS {
                     return Err(ParseError::Limit {
                         what: Limited::RowInputs,

@@ -6,7 +6,7 @@ use super::model::{Model, Step, Steps, split};
 use super::prologue::{Kind, mask_checksum};
 use crate::epilogue::{CHANNEL, Epilogue};
 use crate::layer::Weights;
-use crate::mask::{Encoding, LayerWeights};
+use crate::mask::{Encoding, LayerWeights, MaskError};
 
 /// A task of a backbone: a `Copy` handle. Switching tasks is passing another handle.
 #[derive(Clone, Copy, Debug)]
@@ -132,7 +132,10 @@ impl<'a> Task<'a> {
             let (weights, epilogue) = program.next_weighted()?;
             // The mask of another task was checked when that task was.
             if own {
-                weights.check().map_err(|error| ParseError::Mask { layer, error })?;
+                weights.check().map_err(|error| match error {
+                    MaskError::Disabled(family) => ParseError::Disabled(family),
+                    error => ParseError::Mask { layer, error },
+                })?;
             }
             if Epilogue::new(epilogue, weights.weights.rows as usize).is_none() {
                 return Err(ParseError::Epilogue { layer });

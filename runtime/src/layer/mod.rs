@@ -17,6 +17,8 @@ pub use relayout::Relayout;
 
 use serde::{Deserialize, Serialize};
 
+use crate::family::Family;
+
 /// Index of a tensor in the backbone's table.
 pub type TensorId = u8;
 
@@ -265,10 +267,14 @@ impl Layer {
         match self {
             Layer::Dense(layer) => layer.fits(left, output),
             Layer::Conv2d(layer) => layer.fits(left, output),
-            Layer::Depthwise(layer) => layer.fits(left, output),
-            Layer::Pool(layer) => layer.fits(left, output),
-            Layer::Add(layer) => right.is_some_and(|right| layer.fits(left, right, output)),
+            Layer::Depthwise(layer) if Family::Depthwise.is_linked() => layer.fits(left, output),
+            Layer::Pool(layer) if Family::Pool.is_linked() => layer.fits(left, output),
+            Layer::Add(layer) if Family::Add.is_linked() => {
+                right.is_some_and(|right| layer.fits(left, right, output))
+            }
             Layer::Relayout(layer) => layer.fits(left, output),
+            // What this build leaves out.
+            Layer::Depthwise(_) | Layer::Pool(_) | Layer::Add(_) => false,
         }
     }
 }

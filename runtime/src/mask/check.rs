@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::{Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, gaps, rice};
+use crate::family::Family;
 use crate::layer::Source;
 
 /// Why a layer's mask or stored weights were refused.
@@ -67,6 +68,8 @@ pub enum MaskError {
     },
     /// A seeded mask that keeps nothing.
     ZeroDensity,
+    /// An encoding or a source that this build was told to leave out.
+    Disabled(Family),
     /// An encoding with signs of its own for weights that are not ±1 from the seed.
     Source {
         /// The source found.
@@ -98,6 +101,7 @@ impl fmt::Display for MaskError {
                 write!(f, "Rice parameter {found}; expected 0..={MAX_RICE_PARAMETER}")
             }
             MaskError::ZeroDensity => write!(f, "seeded mask of density 0; expected 1..=255"),
+            MaskError::Disabled(family) => write!(f, "needs {family} of seedmask, which is off"),
             MaskError::Source { found } => {
                 write!(f, "signed gaps over {found:?}; expected SeededSigns")
             }
@@ -113,6 +117,9 @@ impl LayerWeights<'_> {
     /// # Errors
     /// The first thing found wrong; after `Ok` no row can fail.
     pub fn check(&self) -> Result<(), MaskError> {
+        if let Some(family) = Family::missing_for_source(self.weights.source) {
+            return Err(MaskError::Disabled(family));
+        }
         let (rows, inputs) = (self.weights.rows, self.weights.inputs);
         if !(1..=MAX_ROWS).contains(&rows) || !(1..=MAX_INPUTS).contains(&inputs) {
             return Err(MaskError::Shape { rows, inputs });
@@ -131,13 +138,20 @@ impl LayerWeights<'_> {
             Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
                 Err(MaskError::Parameter { found: parameter })
             }
-            Encoding::RiceGaps { parameter } => rice::check(self.bytes, parameter, rows, inputs),
+            Encoding::RiceGaps { parameter } if Family::Rice.is_linked() => {
+                rice::check(self.bytes, parameter, rows, inputs)
+            }
+            Encoding::RiceGaps { .. } => Err(MaskError::Disabled(Family::Rice)),
             Encoding::SignedGaps if self.weights.source != Source::SeededSigns => {
                 Err(MaskError::Source { found: self.weights.source })
             }
-            Encoding::SignedGaps => gaps::check(self.bytes, rows, inputs),
+            Encoding::SignedGaps if Family::Gaps.is_linked() => {
+                gaps::check(self.bytes, rows, inputs)
+            }
+            Encoding::SignedGaps => Err(MaskError::Disabled(Family::Gaps)),
             Encoding::Seeded { density: 0 } => Err(MaskError::ZeroDensity),
-            Encoding::Seeded { .. } => self.check_length(0),
+            Encoding::Seeded { .. } if Family::SeededMasks.is_linked() => self.check_length(0),
+            Encoding::Seeded { .. } => Err(MaskError::Disabled(Family::SeededMasks)),
         }
     }
 

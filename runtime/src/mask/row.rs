@@ -3,6 +3,7 @@
 use super::rice::{Reader, RiceRow};
 use super::values::{Drawn, LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
+use crate::family::Family;
 use crate::layer::Source;
 use crate::random::{Generator, RowWords, WORD, input_at, mask_planes, seeded_mask_word};
 
@@ -39,13 +40,15 @@ impl<'a> Rows<'a> {
         let masks = match layer.encoding {
             Encoding::Full => LayerMasks::Full,
             Encoding::Raw => LayerMasks::Raw(layer.bytes.as_chunks().0),
-            Encoding::RiceGaps { parameter } => {
+            Encoding::RiceGaps { parameter } if Family::Rice.is_linked() => {
                 LayerMasks::Rice(Reader::new(layer.bytes, parameter))
             }
-            Encoding::SignedGaps => LayerMasks::Gaps(layer.bytes),
-            Encoding::Seeded { density } => {
+            Encoding::SignedGaps if Family::Gaps.is_linked() => LayerMasks::Gaps(layer.bytes),
+            Encoding::Seeded { density } if Family::SeededMasks.is_linked() => {
                 LayerMasks::Seeded { planes: mask_planes(layer.seed), density }
             }
+            // Families that are off were refused: nothing is kept.
+            _ => LayerMasks::Raw(&[]),
         };
         Self { layer: *layer, masks, values: LayerValues::new(layer), tail: layer.tail(), row: 0 }
     }
@@ -68,22 +71,25 @@ impl<'a> Rows<'a> {
                     step_log2: u32::from(!lone),
                 })
             }
-            LayerMasks::Seeded { planes, density } => MaskWords::Seeded {
-                planes: planes.map(|plane| plane.row(first, row, words)),
-                density: *density,
-            },
-            LayerMasks::Rice(reader) => {
+            LayerMasks::Seeded { planes, density } if Family::SeededMasks.is_linked() => {
+                MaskWords::Seeded {
+                    planes: planes.map(|plane| plane.row(first, row, words)),
+                    density: *density,
+                }
+            }
+            LayerMasks::Rice(reader) if Family::Rice.is_linked() => {
                 let start = row.wrapping_mul(weights.inputs);
                 RiceRow::skip(reader, start);
                 let end = start.saturating_add(weights.inputs);
                 let values = self.values.row(&self.layer, row);
                 return Some(Row::Rice(RiceRow { reader: reader.clone(), start, end, values }));
             }
-            LayerMasks::Gaps(bytes) => {
+            LayerMasks::Gaps(bytes) if Family::Gaps.is_linked() => {
                 let (lists, rest) = GapRow::split(bytes)?;
                 *bytes = rest;
                 return Some(Row::Gaps(lists));
             }
+            _ => return None,
         };
         let values = self.values.row(&self.layer, row);
         Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
@@ -92,7 +98,9 @@ impl<'a> Rows<'a> {
     /// Takes back a row that was read to its end, so that codes are not read a second time to find
     /// the next one.
     pub(crate) fn resume(&mut self, row: Row<'a>) {
-        if let (LayerMasks::Rice(reader), Row::Rice(read)) = (&mut self.masks, row) {
+        if Family::Rice.is_linked()
+            && let (LayerMasks::Rice(reader), Row::Rice(read)) = (&mut self.masks, row)
+        {
             *reader = read.reader;
         }
     }
@@ -128,8 +136,9 @@ impl Iterator for Row<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         match self {
             Row::Words(row) => row.next(),
-            Row::Rice(row) => row.next(),
-            Row::Gaps(row) => row.next(),
+            Row::Rice(row) if Family::Rice.is_linked() => row.next(),
+            Row::Gaps(row) if Family::Gaps.is_linked() => row.next(),
+            _ => None,
         }
     }
 }
@@ -184,10 +193,10 @@ impl<'a> WordRow<'a> {
         self.words
     }
 
-    /// Raw masks and ±1 weights, the pair that kernels have a loop of its own for.
-    pub(crate) fn raw_signs(&self) -> Option<(RawWords<'a>, RowWords)> {
-        match (&self.masks, self.values.drawn()) {
-            (MaskWords::Raw(masks), Drawn::Signs(signs)) => Some((*masks, signs)),
+    /// The sign words of ±1 weights, which kernels have a loop of its own for.
+    pub(crate) fn signs(&self) -> Option<RowWords> {
+        match self.values.drawn() {
+            Drawn::Signs(signs) => Some(signs),
             _ => None,
         }
     }
@@ -195,7 +204,7 @@ impl<'a> WordRow<'a> {
     /// The stored weights of a row without a mask, a byte an input.
     pub(crate) fn full_stored(&self) -> Option<&'a [u8]> {
         match (&self.masks, self.values.drawn()) {
-            (MaskWords::Full, Drawn::Stored(stored)) => Some(stored),
+            (MaskWords::Full, Drawn::Stored(stored)) if Family::Stored.is_linked() => Some(stored),
             _ => None,
         }
     }
@@ -204,6 +213,20 @@ impl<'a> WordRow<'a> {
     #[inline(always)]
     pub(crate) fn weight_at(&self, bit: u32, index: u32) -> i32 {
         self.values.weight_at(bit, index)
+    }
+
+    /// Mask word `word`; its unused bits are 0.
+    #[inline(always)]
+    pub(crate) fn mask(&self, word: u32) -> u32 {
+        let mask = match &self.masks {
+            MaskWords::Full => u32::MAX,
+            MaskWords::Raw(masks) => masks.word(word),
+            MaskWords::Seeded { planes, density } if Family::SeededMasks.is_linked() => {
+                seeded_mask_word(planes, *density, word)
+            }
+            MaskWords::Seeded { .. } => 0,
+        };
+        if word + 1 == self.words { mask & self.tail } else { mask }
     }
 
     /// The next mask word with the sign bits and the two magnitude bits of its weights (0 where the
@@ -215,14 +238,9 @@ impl<'a> WordRow<'a> {
             return None;
         }
         self.word += 1;
-        let used = if self.word == self.words { self.tail } else { u32::MAX };
-        let mask = match &self.masks {
-            MaskWords::Full => u32::MAX,
-            MaskWords::Raw(masks) => masks.word(word),
-            MaskWords::Seeded { planes, density } => seeded_mask_word(planes, *density, word),
-        };
+        let mask = self.mask(word);
         self.values.load(word);
-        Some((mask & used, self.values.block()))
+        Some((mask, self.values.block()))
     }
 }
 

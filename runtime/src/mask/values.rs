@@ -1,6 +1,7 @@
 //! What the weights of a row are, wherever they come from.
 
 use super::LayerWeights;
+use crate::family::Family;
 use crate::layer::Source;
 use crate::random::{Generator, RowWords, Stream, WORD, bit_of};
 
@@ -37,11 +38,12 @@ impl<'a> LayerValues<'a> {
     pub(super) fn new(layer: &LayerWeights<'a>) -> Self {
         let generator = |stream| Generator::new(layer.seed, stream);
         match layer.weights.source {
-            Source::SeededSigns => Self::Signs(generator(Stream::Signs)),
-            Source::SeededMagnitudes => Self::Magnitudes(
+            Source::SeededMagnitudes if Family::Magnitudes.is_linked() => Self::Magnitudes(
                 [Stream::Signs, Stream::MagnitudeHigh, Stream::MagnitudeLow].map(generator),
             ),
-            Source::StoredInt8 => Self::Stored(layer.stored),
+            Source::StoredInt8 if Family::Stored.is_linked() => Self::Stored(layer.stored),
+            // Families that are off were refused.
+            _ => Self::Signs(generator(Stream::Signs)),
         }
     }
 
@@ -49,15 +51,16 @@ impl<'a> LayerValues<'a> {
         let (first, words) = (layer.first, layer.weights.words());
         let drawn = match *self {
             Self::Signs(signs) => Drawn::Signs(signs.row(first, row, words)),
-            Self::Magnitudes(all) => {
+            Self::Magnitudes(all) if Family::Magnitudes.is_linked() => {
                 Drawn::Magnitudes(all.map(|generator| generator.row(first, row, words)))
             }
-            Self::Stored(stored) => {
+            Self::Stored(stored) if Family::Stored.is_linked() => {
                 let inputs = layer.weights.inputs as usize;
                 let start = (row as usize).wrapping_mul(inputs);
                 let row = stored.get(start..).and_then(|rest| rest.get(..inputs));
                 Drawn::Stored(row.unwrap_or(&[]))
             }
+            _ => Drawn::Stored(&[]),
         };
         Values { drawn, word: u32::MAX, block: [0; 3] }
     }
@@ -72,9 +75,9 @@ impl<'a> Values<'a> {
 
     pub(super) fn source(&self) -> Source {
         match self.drawn {
-            Drawn::Signs(_) => Source::SeededSigns,
-            Drawn::Magnitudes(_) => Source::SeededMagnitudes,
-            Drawn::Stored(_) => Source::StoredInt8,
+            Drawn::Magnitudes(_) if Family::Magnitudes.is_linked() => Source::SeededMagnitudes,
+            Drawn::Stored(_) if Family::Stored.is_linked() => Source::StoredInt8,
+            _ => Source::SeededSigns,
         }
     }
 
@@ -84,10 +87,10 @@ impl<'a> Values<'a> {
         self.word = word;
         self.block = match self.drawn {
             Drawn::Signs(signs) => [signs.word(word), 0, 0],
-            Drawn::Magnitudes([signs, high, low]) => {
+            Drawn::Magnitudes([signs, high, low]) if Family::Magnitudes.is_linked() => {
                 [signs.word(word), high.word(word), low.word(word)]
             }
-            Drawn::Stored(_) => [0; 3],
+            _ => [0; 3],
         };
     }
 
@@ -103,11 +106,13 @@ impl<'a> Values<'a> {
         let [signs, high, low] = self.block;
         let sign = 1 - 2 * (signs >> bit & 1) as i32;
         match self.drawn {
-            Drawn::Signs(_) => sign,
-            Drawn::Magnitudes(_) => sign << (high >> bit & 1) << ((high & low) >> bit & 1),
-            Drawn::Stored(stored) => {
+            Drawn::Magnitudes(_) if Family::Magnitudes.is_linked() => {
+                sign << (high >> bit & 1) << ((high & low) >> bit & 1)
+            }
+            Drawn::Stored(stored) if Family::Stored.is_linked() => {
                 stored.get(index as usize).map_or(0, |byte| i32::from(*byte as i8))
             }
+            _ => sign,
         }
     }
 

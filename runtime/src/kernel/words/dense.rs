@@ -2,10 +2,11 @@
 
 use super::{FLUSH, Lanes};
 use crate::epilogue::Epilogue;
+use crate::family::Family;
 use crate::kernel::Target;
 use crate::layer::Source;
 use crate::mask::{GapRow, LayerWeights, Row, WordRow};
-use crate::random::{WORD, input_at};
+use crate::random::{RowWords, WORD, input_at};
 
 /// The lowest bit of each byte.
 const ONES: u32 = 0x0101_0101;
@@ -17,12 +18,14 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut t
     while let Some(mut row) = rows.next_row() {
         let sum = match &mut row {
             Row::Words(row) => words(row, &inputs),
-            Row::Gaps(row) => gaps(row, x),
-            Row::Rice(row) => {
+            Row::Gaps(row) if Family::Gaps.is_linked() => gaps(row, x),
+            Row::Rice(row) if Family::Rice.is_linked() => {
                 let mut sum = 0;
                 row.visit(|kept| sum += product(kept, x));
                 sum
             }
+            // Families that are off give no such rows.
+            _ => 0,
         };
         rows.resume(row);
         target.write(output, epilogue.row(output), sum);
@@ -69,29 +72,29 @@ impl<'x> Inputs<'x> {
 
 /// A row that gives mask words.
 fn words(row: &mut WordRow, inputs: &Inputs) -> i32 {
-    if let Some((masks, signs)) = row.raw_signs() {
-        return signed(inputs, row.words(), |word| (masks.word(word), signs.word(word)));
+    if let Some(signs) = row.signs() {
+        return signed(row, signs, inputs);
     }
     if let Some(stored) = row.full_stored() {
         let weights = stored.iter().map(|byte| i32::from(*byte as i8));
         return weights.zip(inputs.bytes).map(|(weight, x)| weight * i32::from(*x)).sum();
     }
     match row.source() {
-        Source::SeededSigns => signed(inputs, row.words(), |_| {
-            let (mask, [signs, ..]) = row.next_word().unwrap_or_default();
-            (mask, signs)
-        }),
-        Source::SeededMagnitudes => magnitudes(row, inputs),
-        Source::StoredInt8 => row.map(|kept| product(kept, inputs.bytes)).sum(),
+        Source::SeededMagnitudes if Family::Magnitudes.is_linked() => magnitudes(row, inputs),
+        Source::StoredInt8 if Family::Stored.is_linked() => {
+            row.map(|kept| product(kept, inputs.bytes)).sum()
+        }
+        _ => 0,
     }
 }
 
 /// Kept weights of a word up to which they are taken one by one.
 const FEW: u32 = 5;
 
-/// `Σ ±x` over the inputs that the mask words keep. `next(word)` gives a mask and its signs.
-#[inline(always)]
-fn signed(inputs: &Inputs, words: u32, mut next: impl FnMut(u32) -> (u32, u32)) -> i32 {
+/// `Σ ±x` over the inputs that the mask words keep. One loop for every encoding: a second one would
+/// take 1 KB of flash.
+fn signed(row: &WordRow, signs: RowWords, inputs: &Inputs) -> i32 {
+    let words = row.words();
     let mut blocks = inputs.blocks.iter().chain(core::iter::once(&inputs.last));
     let mut sum = 0;
     // A block adds eight inputs to a lane.
@@ -99,7 +102,7 @@ fn signed(inputs: &Inputs, words: u32, mut next: impl FnMut(u32) -> (u32, u32)) 
     for start in (0..words).step_by(BLOCKS as usize) {
         let mut lanes = Lanes::default();
         for (word, block) in (start..words.min(start + BLOCKS)).zip(blocks.by_ref()) {
-            let (mask, signs) = next(word);
+            let (mask, signs) = (row.mask(word), signs.word(word));
             if mask.count_ones() <= FEW {
                 sum += few(mask, |bit| {
                     let x = input(block, bit);

@@ -1,5 +1,6 @@
 //! A row of a convolution as lists of offsets into the input, built once a row in scratch.
 
+use crate::family::Family;
 use crate::kernel::Planes;
 use crate::layer::{Source, Window};
 use crate::mask::{Row, Rows};
@@ -56,12 +57,21 @@ impl Geometry {
 }
 
 /// Magnitudes of seeded weights, each with lists of its own.
-pub(super) const LEVELS: [i32; 3] = [1, 2, 4];
+pub(super) const LEVELS: [i32; LEVEL_COUNT] = {
+    let (all, mut levels, mut level) = ([1, 2, 4], [0; LEVEL_COUNT], 0);
+    while level < LEVEL_COUNT {
+        levels[level] = all[level];
+        level += 1;
+    }
+    levels
+};
+
+const LEVEL_COUNT: usize = if Family::Magnitudes.is_linked() { 3 } else { 1 };
 
 /// The kept weights of one row.
 pub(super) enum Taps<'s> {
     /// Offsets of plus and minus weights for each of [`LEVELS`].
-    Signed([(&'s [u32], &'s [u32]); 3]),
+    Signed([(&'s [u32], &'s [u32]); LEVEL_COUNT]),
     /// Any `i8` weight in the low byte, its offset in the 24 bits above: enough for
     /// [`crate::kernel::MAX_STORAGE`].
     Stored(&'s [u32]),
@@ -77,9 +87,13 @@ impl<'s> Taps<'s> {
         scratch: &'s mut [u32],
     ) -> Self {
         match row.source() {
-            Source::SeededSigns => Self::signed(rows, row, geometry, scratch, 1),
-            Source::SeededMagnitudes => Self::signed(rows, row, geometry, scratch, LEVELS.len()),
-            Source::StoredInt8 => Self::stored(rows, row, geometry, scratch),
+            Source::SeededMagnitudes if Family::Magnitudes.is_linked() => {
+                Self::signed(rows, row, geometry, scratch, LEVEL_COUNT)
+            }
+            Source::StoredInt8 if Family::Stored.is_linked() => {
+                Self::stored(rows, row, geometry, scratch)
+            }
+            _ => Self::signed(rows, row, geometry, scratch, 1),
         }
     }
 
@@ -91,7 +105,7 @@ impl<'s> Taps<'s> {
         levels: usize,
     ) -> Self {
         let mut free = scratch;
-        let mut lists: [(&[u32], &[u32]); 3] = Default::default();
+        let mut lists: [(&[u32], &[u32]); LEVEL_COUNT] = Default::default();
         for (list, level) in lists.iter_mut().zip(LEVELS).take(levels) {
             let (mut front, mut back) = (0, free.len());
             let mut pass = row.clone();

@@ -6,6 +6,7 @@
 
 use super::taps::{LEVELS, Taps, unpack};
 use super::{EVEN, FLUSH, Lanes};
+use crate::family::Family;
 
 /// Four bytes, or two blocks of as many bytes each.
 pub(super) trait Block: Copy {
@@ -186,7 +187,7 @@ fn sums<B: Block>(x: &[u8], taps: &Taps, every_other: bool) -> B::Sums {
                 }
             }
         }
-        Taps::Stored(entries) => {
+        Taps::Stored(entries) if Family::Stored.is_linked() => {
             for entry in entries.iter() {
                 let (offset, weight) = unpack(*entry);
                 if let Some(block) = load::<B>(x, offset) {
@@ -194,6 +195,7 @@ fn sums<B: Block>(x: &[u8], taps: &Taps, every_other: bool) -> B::Sums {
                 }
             }
         }
+        Taps::Stored(_) => {}
     }
     sums
 }
@@ -235,12 +237,13 @@ pub(super) fn single(x: &[u8], taps: &Taps) -> i32 {
             .zip(LEVELS)
             .map(|((plus, minus), level)| level * (sum(plus) - sum(minus)))
             .sum(),
-        Taps::Stored(entries) => entries
+        Taps::Stored(entries) if Family::Stored.is_linked() => entries
             .iter()
             .map(|entry| {
                 let (offset, weight) = unpack(*entry);
                 weight * at(offset)
             })
             .sum(),
+        Taps::Stored(_) => 0,
     }
 }

@@ -58,6 +58,9 @@ fn reach(x: &Source, window: &Window, step: usize) -> usize {
     planes * x.planes.plane() + height * x.planes.stride() + width
 }
 
+/// Whether there are tiles of four words: fewer looks at the lists, and 1.6 KB of flash.
+const WIDE: bool = cfg!(feature = "wide-tiles");
+
 /// One output channel.
 struct Plane<'t> {
     taps: &'t Taps<'t>,
@@ -92,8 +95,10 @@ impl Plane<'_> {
     /// new, and whose words end with the `bytes` of the input.
     fn tile_size(&self, len: usize, done: usize, bytes: usize) -> usize {
         let largest = match self.stride {
-            1 => 16,
-            2 => 8,
+            1 if WIDE => 16,
+            1 => 8,
+            2 if WIDE => 8,
+            2 => 4,
             _ => return 1,
         };
         let fits = |size: usize| {
@@ -110,10 +115,10 @@ impl Plane<'_> {
         type Four = (Two, Two);
         let taps = self.taps;
         match (self.stride, size) {
-            (1, 16) => tile::by_one::<Four>(x, taps, write),
+            (1, 16) if WIDE => tile::by_one::<Four>(x, taps, write),
             (1, 8) => tile::by_one::<Two>(x, taps, write),
             (1, 4) => tile::by_one::<u32>(x, taps, write),
-            (2, 8) => tile::by_two::<Four>(x, taps, write),
+            (2, 8) if WIDE => tile::by_two::<Four>(x, taps, write),
             (2, 4) => tile::by_two::<Two>(x, taps, write),
             _ => write(tile::single(x, taps)),
         }

@@ -1,0 +1,90 @@
+//! What a build may leave out: families of layers, sources and encodings, each a cargo feature.
+
+use core::fmt;
+
+use crate::layer::{Layer, Source};
+
+/// A part of the runtime that a cargo feature links. Files that need one that is off are refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Family {
+    /// [`Layer::Depthwise`]: feature `depthwise`.
+    Depthwise,
+    /// [`Layer::Pool`]: feature `pool`.
+    Pool,
+    /// [`Layer::Add`]: feature `add`.
+    Add,
+    /// [`Source::SeededMagnitudes`]: feature `magnitudes`.
+    Magnitudes,
+    /// [`Source::StoredInt8`]: feature `stored`.
+    Stored,
+    /// [`crate::mask::Encoding::RiceGaps`]: feature `rice`.
+    Rice,
+    /// [`crate::mask::Encoding::SignedGaps`]: feature `gaps`.
+    Gaps,
+    /// [`crate::mask::Encoding::Seeded`]: feature `seeded-masks`.
+    SeededMasks,
+}
+
+impl Family {
+    /// Whether this build has it.
+    #[inline(always)]
+    pub const fn is_linked(self) -> bool {
+        match self {
+            Family::Depthwise => cfg!(feature = "depthwise"),
+            Family::Pool => cfg!(feature = "pool"),
+            Family::Add => cfg!(feature = "add"),
+            Family::Magnitudes => cfg!(feature = "magnitudes"),
+            Family::Stored => cfg!(feature = "stored"),
+            Family::Rice => cfg!(feature = "rice"),
+            Family::Gaps => cfg!(feature = "gaps"),
+            Family::SeededMasks => cfg!(feature = "seeded-masks"),
+        }
+    }
+
+    /// The cargo feature that links it.
+    pub const fn feature(self) -> &'static str {
+        match self {
+            Family::Depthwise => "depthwise",
+            Family::Pool => "pool",
+            Family::Add => "add",
+            Family::Magnitudes => "magnitudes",
+            Family::Stored => "stored",
+            Family::Rice => "rice",
+            Family::Gaps => "gaps",
+            Family::SeededMasks => "seeded-masks",
+        }
+    }
+
+    /// The family that `layer` needs and this build lacks, without its weights.
+    pub(crate) fn missing_for_layer(layer: &Layer) -> Option<Self> {
+        let family = match layer {
+            Layer::Dense(_) | Layer::Conv2d(_) | Layer::Relayout(_) => return None,
+            Layer::Depthwise(_) => Family::Depthwise,
+            Layer::Pool(_) => Family::Pool,
+            Layer::Add(_) => Family::Add,
+        };
+        family.missing()
+    }
+
+    /// The family that weights of `source` need and this build lacks.
+    pub(crate) fn missing_for_source(source: Source) -> Option<Self> {
+        match source {
+            Source::SeededSigns => None,
+            Source::SeededMagnitudes => Family::Magnitudes.missing(),
+            Source::StoredInt8 => Family::Stored.missing(),
+        }
+    }
+
+    #[inline(always)]
+    fn missing(self) -> Option<Self> {
+        (!self.is_linked()).then_some(self)
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "feature `{}`", self.feature())
+    }
+}
