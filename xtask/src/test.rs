@@ -14,6 +14,19 @@ use crate::{
 /// Data sets of the committed sample, in the order of the demo model's tasks.
 const SAMPLE: [&str; 2] = ["tests/data/fashion-mnist", "tests/data/mnist"];
 
+/// The runtime's features that can be left out, each of which must also do alone.
+const FAMILIES: [&str; 9] = [
+    "depthwise",
+    "pool",
+    "add",
+    "magnitudes",
+    "stored",
+    "rice",
+    "gaps",
+    "seeded-masks",
+    "wide-tiles",
+];
+
 /// Images of each that the boards classify.
 const IMAGES_A_TASK: usize = 100;
 
@@ -91,12 +104,18 @@ fn host(checks: &mut Checks) {
         ]))
     });
     checks.check("feature sets of the runtime", || {
-        for features in ["", "defmt", "write"] {
+        let with_all = ["", "defmt", "write", "write,defmt"].map(|features| (true, features));
+        let alone = FAMILIES.map(|family| (false, family));
+        for (all, features) in with_all.into_iter().chain([(false, "")]).chain(alone) {
             let mut check = cargo();
             check.args(["check", "--quiet", "--locked", "-p", "seedmask", "--features", features]);
+            if !all {
+                check.arg("--no-default-features");
+            }
             command::run(&mut check)?;
         }
-        Ok(())
+        let smallest = ["-p", "seedmask", "--no-default-features", "--test", "families"];
+        command::run(cargo().args(["test", "--quiet", "--locked"]).args(smallest))
     });
     checks.check("tests of the host's crates", || {
         command::run(cargo().args(["test", "--quiet", "--locked", "--workspace"]))
