@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use crate::artifact::{Model, Op, Step, Task, low};
+use crate::artifact::{Model, Op, Step, Task};
 use crate::epilogue::Affine;
 use crate::family::Family;
 use crate::kernel::{Kernels, Planes, Sink, Source, Target, Words, storage};
@@ -235,19 +235,19 @@ impl<'m, 'a> Session<'m, 'a> {
             (Layer::Dense(dense), Some((weights, epilogue))) => {
                 let target = match step.output.element {
                     Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
-                    Element::Activation => Target::Activations { low: low(dense.range), bytes: y },
+                    Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
                 };
                 K::dense(weights, epilogue, x.bytes, target, scratch);
             }
             (Layer::Conv2d(conv), Some((weights, epilogue))) => {
                 let y = halo_filled(y_planes, y);
-                K::conv2d(weights, epilogue, low(conv.range), &conv.window, x, y, scratch);
+                K::conv2d(weights, epilogue, conv.range.low(), &conv.window, x, y, scratch);
             }
             (Layer::Depthwise(conv), Some((weights, epilogue)))
                 if Family::Depthwise.is_linked() =>
             {
                 let y = halo_filled(y_planes, y);
-                K::depthwise(weights, epilogue, low(conv.range), &conv.window, x, y, scratch);
+                K::depthwise(weights, epilogue, conv.range.low(), &conv.window, x, y, scratch);
             }
             (Layer::Pool(pool), _) if Family::Pool.is_linked() => {
                 K::pool(pool, x, halo_filled(y_planes, y))

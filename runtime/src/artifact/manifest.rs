@@ -16,8 +16,6 @@ use crate::mask::Encoding;
 pub const MAX_LAYERS: usize = 64;
 /// Most tensors of a backbone.
 pub const MAX_TENSORS: usize = MAX_LAYERS + 1;
-/// Most inputs of a row: sums stay in `i32` for stored `i8` weights and 7-bit activations.
-pub const MAX_ROW_INPUTS: u32 = 65_535;
 /// Most tasks of one file; more travel as patches. Bounds the time that `same as` can cost.
 pub const MAX_TASKS: u16 = 64;
 

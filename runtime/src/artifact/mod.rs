@@ -12,10 +12,7 @@ mod task;
 pub mod write;
 
 pub use error::{Limited, ParseError, Part};
-pub use manifest::{
-    Labels, MAX_LAYERS, MAX_ROW_INPUTS, MAX_TASKS, MAX_TENSORS, MaskPart, Placement,
-};
-pub(crate) use model::low;
+pub use manifest::{Labels, MAX_LAYERS, MAX_TASKS, MAX_TENSORS, MaskPart, Placement};
 pub use model::{Model, Step, Steps};
 pub use prologue::{Kind, MAGIC, PROLOGUE, Prologue, VERSION};
 pub use task::{Op, Program, Task, Tasks};

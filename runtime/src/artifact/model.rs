@@ -1,11 +1,12 @@
 //! A checked backbone, read where it lies: no byte of it is copied.
 
 use super::error::{Limited, ParseError, Part};
-use super::manifest::{MAX_LAYERS, MAX_ROW_INPUTS, MAX_TASKS, MAX_TENSORS, Placement, Stream};
+use super::manifest::{MAX_LAYERS, MAX_TASKS, MAX_TENSORS, Placement, Stream};
 use super::prologue::{Fingerprint, Kind, PROLOGUE, Prologue, checksum};
 use super::task::{Task, Tasks};
 use crate::family::Family;
-use crate::layer::{Element, Layer, MAX_ACTIVATION, Range, Source, Tensor, TensorId, Weights};
+use crate::layer::{Element, Layer, MAX_ACTIVATION, Source, Tensor, TensorId, Weights};
+use crate::mask::MAX_INPUTS;
 use crate::plan;
 
 /// A backbone with its tasks: a view of an artifact of which everything was checked.
@@ -258,11 +259,11 @@ impl<'a> Model<'a> {
                 if let Some(family) = Family::missing_for_source(weights.source) {
                     return Err(ParseError::Disabled(family));
                 }
-                if weights.inputs > MAX_ROW_INPUTS {
+                if weights.inputs > MAX_INPUTS {
                     return Err(ParseError::Limit {
                         what: Limited::RowInputs,
                         found: weights.inputs,
-                        most: MAX_ROW_INPUTS,
+                        most: MAX_INPUTS,
                     });
                 }
                 if weights.source == Source::StoredInt8 {
@@ -362,13 +363,5 @@ impl<'a> Iterator for Steps<'a> {
         }
         self.index += 1;
         Some(Step { index, layer, input, output, weights, first, stored, scratch })
-    }
-}
-
-/// The smallest output of a layer that clamps; the head's logits have none.
-pub(crate) fn low(range: Range) -> u8 {
-    match range {
-        Range::Activations { low } => low,
-        Range::Logits => 0,
     }
 }

@@ -105,6 +105,16 @@ pub enum Range {
     Logits,
 }
 
+impl Range {
+    /// The smallest output; 0 for logits, which are not clamped.
+    pub(crate) fn low(self) -> u8 {
+        match self {
+            Range::Activations { low } => low,
+            Range::Logits => 0,
+        }
+    }
+}
+
 /// A window that slides over a map, in rows and columns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Window {
