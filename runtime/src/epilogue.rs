@@ -75,6 +75,50 @@ impl Affine {
     }
 }
 
+/// The activation rule of an [`Affine`] in 32 bits, for sums of 16 bits: a scale of f16 has 11
+/// significant bits, so `(sum·m + c) >> right` is the same number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Narrow {
+    /// `m`, |m| < 2¹¹.
+    pub scale: i32,
+    /// `c`. `sum·m + c` does not overflow.
+    pub shift: i32,
+    /// 4..=24.
+    pub right: u32,
+}
+
+impl Narrow {
+    /// [`Affine::activation`] of a sum in −2¹⁵..=2¹⁵, bit for bit.
+    #[inline(always)]
+    pub fn activation(self, sum: i32, low: u8) -> u8 {
+        let rounded = sum.wrapping_mul(self.scale).wrapping_add(self.shift) >> self.right;
+        rounded.max(i32::from(low)).min(127) as u8
+    }
+}
+
+impl Affine {
+    /// The rule in 32 bits; `None` where it does not fit: a scale of more than 11 bits, or one below
+    /// 2⁻¹³ beside a shift near the largest activation.
+    pub fn narrow(self) -> Option<Narrow> {
+        const SUM: i64 = 1 << 15;
+        // S = m·2^e, so (sum·S + C) >> 24 = (sum·m + ⌊C / 2^e⌋) >> (24 − e), exactly.
+        let power = if self.scale == 0 { 8 } else { self.scale.trailing_zeros().min(20) };
+        let (scale, right) = (self.scale >> power, 24 - power);
+        if scale.unsigned_abs() >= 1 << 11 {
+            return None;
+        }
+        let product = i64::from(scale.unsigned_abs()) * SUM;
+        let limit = i64::from(i32::MAX) - product;
+        let shift = (self.shift + HALF) >> power;
+        // Beyond the limit every sum gives 127, and below its negative none gives more than 0; then
+        // the limit does as well.
+        if shift > limit && (limit - product) >> right < 127 {
+            return None;
+        }
+        Some(Narrow { scale, shift: shift.clamp(-limit, limit) as i32, right })
+    }
+}
+
 /// An epilogue section: [`CHANNEL`] bytes an output channel, at any alignment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Epilogue<'a> {
@@ -156,6 +200,37 @@ mod tests {
         assert_eq!(steep.logit(i32::MAX), i32::MAX);
         assert_eq!(steep.logit(i32::MIN), i32::MIN);
         assert_eq!(Affine { scale: 1 << 24, shift: -(3 << 23) }.logit(2), 1 << 15);
+    }
+
+    #[test]
+    fn the_narrow_rule_is_the_rule() {
+        let shifts: std::vec::Vec<i64> =
+            (0..=u16::MAX).step_by(61).filter_map(|bits| shift(f16::from_bits(bits))).collect();
+        let near = [-40, -1, 0, 1, 64, 120, 122, 123, 124, 127, 128, 200].map(|b| b << 24);
+        let mut refused = 0;
+        for bits in (0..=u16::MAX).step_by(23) {
+            let Some(scale) = scale(f16::from_bits(bits)) else { continue };
+            for shift in shifts.iter().chain(&near) {
+                let affine = Affine { scale, shift: *shift };
+                let Some(narrow) = affine.narrow() else {
+                    assert!(scale.unsigned_abs() < 1 << 11 && *shift > 119 << 24, "{affine:?}");
+                    refused += 1;
+                    continue;
+                };
+                // Where the output steps from 126 to 127 and from 0 to 1, and both ends.
+                let step = |y: i64| (((y << 24) - HALF - shift) / i64::from(scale).max(1)) as i32;
+                for sum in [-32768, -32767, -255, -1, 0, 1, 77, 32767, 32768, step(127), step(1)] {
+                    for sum in [sum - 1, sum, sum + 1] {
+                        let sum = sum.clamp(-(1 << 15), 1 << 15);
+                        let expected = affine.activation(sum, 0);
+                        assert_eq!(narrow.activation(sum, 0), expected, "{affine:?} {sum}");
+                        assert_eq!(narrow.activation(sum, 64), affine.activation(sum, 64));
+                    }
+                }
+            }
+        }
+        assert!(refused > 0, "the test reaches what does not fit");
+        assert_eq!(Affine { scale: 0x1001, shift: 0 }.narrow(), None);
     }
 
     #[test]
