@@ -6,11 +6,13 @@
 //! - [`nn`]: the layers, forward and backward;
 //! - [`method`]: how weights and masks come about;
 //! - [`train`]: the loop that puts them together, and [`checkpoint`], its state on disk;
+//! - [`build`]: random masks instead, for measuring speed and size;
 //! - [`export`]: what was learned, as an artifact;
 //! - [`evaluate`]: artifacts at work on this computer, and [`verify`], which compares their kernels
 //!   with [`twin`];
 //! - [`cli`]: the `seedmask` command.
 
+pub mod build;
 pub mod checkpoint;
 pub mod cli;
 pub mod data;

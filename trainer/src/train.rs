@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use crate::checkpoint::{self, CheckpointError};
 use crate::data::DataError;
 use crate::nn::loss::Outcome;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, TaskOptions};
 use crate::trained::Trained;
 
 use run::TaskRun;
@@ -123,6 +123,15 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
+    /// A task without images to learn from.
+    #[error(
+        "task {task} names no data set, so there is nothing to train on; `seedmask build` makes \
+         its network with random masks"
+    )]
+    NoData {
+        /// The task.
+        task: String,
+    },
     /// A task takes over a mask that is not learned before it.
     #[error("task {task}: takes over the mask of {share}, which must be trained before it")]
     ShareOrder {
@@ -131,6 +140,14 @@ pub enum TrainError {
         /// The task whose mask it wants.
         share: String,
     },
+}
+
+/// The data set that a task learns from.
+///
+/// # Errors
+/// [`TrainError::NoData`].
+pub fn data_of(task: &TaskOptions) -> Result<&str, TrainError> {
+    task.data.as_deref().ok_or_else(|| TrainError::NoData { task: task.name.clone() })
 }
 
 /// Trains every task of `recipe`; `report` is told what happens.

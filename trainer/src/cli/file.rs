@@ -1,4 +1,4 @@
-//! Artifacts on disk: read whole, written whole or not at all.
+//! Artifacts and recipes on disk: read whole, written whole or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use seedmask::artifact::{Model, ParseError, Prologue, Task};
 
 use super::Failure;
+use crate::recipe::Recipe;
 
 /// The largest file that is read: far beyond any microcontroller's flash.
 pub const MAX_FILE: u64 = 256 << 20;
@@ -78,6 +79,17 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
         return Err(fault(format!("more than {MAX_FILE} bytes; expected an artifact or an image")));
     }
     Ok(bytes)
+}
+
+/// The recipe in the file at `path`.
+pub fn recipe(path: &Path) -> Result<Recipe, Failure> {
+    Recipe::read(path).map_err(|error| {
+        let error = error.to_string();
+        let path = path.display().to_string();
+        // Some faults name the file already.
+        let named = error.starts_with(&path);
+        Failure::Input(if named { error } else { format!("{path}: {}", error.trim_end()) })
+    })
 }
 
 /// Puts `bytes` at `path`. What was there stays until all bytes are on the disk. A device or pipe

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::file::ArtifactFile;
-use super::output::Output;
+use super::output::{Output, thousands};
 use crate::evaluate::{count_weights, size};
 use crate::verify::kind;
 
@@ -128,6 +128,20 @@ pub struct Flash {
     pub masks: usize,
     pub epilogues: usize,
     pub total: usize,
+}
+
+impl Flash {
+    /// Every part with its bytes, for people.
+    pub fn parts(&self) -> String {
+        let parts = [
+            ("prologue", self.prologue),
+            ("manifest", self.manifest),
+            ("stored weights", self.stored),
+            ("masks", self.masks),
+            ("epilogues", self.epilogues),
+        ];
+        parts.map(|(part, bytes)| format!("{part} {}", thousands(bytes as u64))).join(", ")
+    }
 }
 
 #[derive(Serialize)]

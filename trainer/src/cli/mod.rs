@@ -4,6 +4,7 @@
 //! went wrong goes to standard error in one line. Exit codes: 0 done, 1 a check failed, 2 the
 //! command or a file that it names is at fault, 130 interrupted.
 
+mod build;
 mod data;
 mod eval;
 mod file;
@@ -43,6 +44,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Train(train::Train),
+    Build(build::Build),
     Inspect(inspect::Inspect),
     Eval(eval::Eval),
     Run(run::Run),
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
     let mut output = Output::new(arguments.json);
     let result = match arguments.command {
         Command::Train(command) => command.execute(&mut output),
+        Command::Build(command) => command.execute(&mut output),
         Command::Inspect(command) => command.execute(&mut output),
         Command::Eval(command) => command.execute(&mut output),
         Command::Run(command) => command.execute(&mut output),

@@ -215,9 +215,14 @@ fn learned(
         };
         layers.push(LearnedLayer { mask, epilogue: fold.epilogue(trained, task, index)? });
     }
+    // A task whose classes have no names has as many as the head has outputs.
+    let classes = match it.classes.len() {
+        0 => trained.recipe.architecture.outputs(),
+        named => named,
+    };
     Ok(Learned {
         name: it.name.clone(),
-        classes: it.classes.len() as u16,
+        classes: classes as u16,
         labels: it.classes.clone(),
         layers,
     })

@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn stored_weights_are_integers_with_a_scale_per_row() {
         let kind = SpecKind::Dense { outputs: 3, activation: Activation::Relu };
-        let layers = [LayerSpec { name: None, kind }];
+        let layers = [LayerSpec { name: None, from: None, kind }];
         let architecture = Architecture::new(Shape::vector(4), &layers).unwrap();
         let mut network = Network::new(architecture, 1, Precision::Quantised);
         let mut dense = Dense::new(12, 1, 0, 4);

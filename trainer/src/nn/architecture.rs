@@ -15,8 +15,6 @@ pub const MAX_LAYERS: usize = 64;
 pub const MAX_TENSOR: usize = 1 << 20;
 /// More weights than any backbone of this trainer has.
 pub const MAX_WEIGHTS: usize = 1 << 24;
-/// More outputs than a head may have: labels are bytes.
-pub const MAX_CLASSES: usize = 256;
 
 /// Rows above, columns left, rows below, columns right that read 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +30,10 @@ pub enum Padding {
 /// A layer as asked for, before its shapes are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerSpec {
-    /// A name that a later `Add` refers to.
+    /// A name that a later layer refers to.
     pub name: Option<String>,
+    /// The layer whose output it reads; the layer before where none is named.
+    pub from: Option<String>,
     /// What it does.
     pub kind: SpecKind,
 }
@@ -178,6 +178,8 @@ pub enum ArchitectureError {
     AddShapes { layer: usize, name: String, found: Shape, other: Shape },
     #[error("layer {layer}: the name `{name}` is taken by an earlier layer")]
     DuplicateName { layer: usize, name: String },
+    #[error("layer {layer} ({name}): no later layer reads its output")]
+    Unread { layer: usize, name: String },
     #[error("the last layer is {found}, expected a dense layer, which gives the logits")]
     Head { found: String },
     #[error("{found} weights in all, expected at most {MAX_WEIGHTS}")]
@@ -207,7 +209,11 @@ impl Architecture {
                 return Err(ArchitectureError::DuplicateName { layer, name });
             }
             let last = layer + 1 == layers.len();
-            let (kind, output) = built.resolve(layer, &name, &spec.kind, last)?;
+            let input = match &spec.from {
+                Some(from) => built.output_of(layer, &name, from)?,
+                None => layer,
+            };
+            let (kind, output) = built.resolve(layer, &name, &spec.kind, input, last)?;
             let elements = output.shape.len();
             if elements == 0 || elements > MAX_TENSOR {
                 return Err(ArchitectureError::Size {
@@ -224,8 +230,12 @@ impl Architecture {
                     return Err(ArchitectureError::Weights { found: weights });
                 }
             }
-            built.nodes.push(Node { name, kind, input: layer });
+            built.nodes.push(Node { name, kind, input });
             built.tensors.push(output);
+        }
+        let inner = built.nodes.iter().enumerate().take(layers.len() - 1);
+        if let Some((layer, node)) = inner.clone().find(|(layer, _)| !built.is_read(layer + 1)) {
+            return Err(ArchitectureError::Unread { layer, name: node.name.clone() });
         }
         match built.nodes.last().map(|node| &node.kind) {
             Some(Kind::Weighted(Weighted { sums: Sums::Dense(_), .. })) => Ok(built),
@@ -244,20 +254,55 @@ impl Architecture {
         })
     }
 
+    /// Multiplications and additions of all weighted layers in a dense network of this shape.
+    pub fn macs(&self) -> u64 {
+        let outputs = |node: &Node| match node.kind {
+            Kind::Weighted(Weighted { sums: Sums::Conv2d(conv), .. }) => conv.output.pixels(),
+            Kind::Weighted(Weighted { sums: Sums::Depthwise(conv), .. }) => conv.output.pixels(),
+            _ => 1,
+        };
+        self.weighted()
+            .map(|(node, weighted)| (weighted.rows * weighted.fan_in * outputs(node)) as u64)
+            .sum()
+    }
+
+    /// Whether a layer reads tensor `tensor`.
+    fn is_read(&self, tensor: usize) -> bool {
+        let reads = |node: &Node| {
+            node.input == tensor || matches!(node.kind, Kind::Add { other, .. } if other == tensor)
+        };
+        self.nodes.iter().any(reads)
+    }
+
+    /// The output of the earlier layer that layer `layer` calls `found`.
+    fn output_of(&self, layer: usize, name: &str, found: &str) -> Result<usize, ArchitectureError> {
+        if let Some(node) = self.nodes.iter().position(|node| node.name == found) {
+            return Ok(node + 1);
+        }
+        let known: Vec<_> = self.nodes.iter().map(|node| node.name.as_str()).collect();
+        Err(ArchitectureError::UnknownName {
+            layer,
+            name: name.to_owned(),
+            found: found.to_owned(),
+            known: known.join(", "),
+        })
+    }
+
     /// Outputs of the last layer.
     pub fn outputs(&self) -> usize {
         self.tensors.last().map_or(0, |tensor| tensor.shape.channels)
     }
 
-    /// The layer's kind with its shapes, and its output tensor.
+    /// The layer's kind with its shapes, and its output tensor; `input` is the tensor that it reads.
     fn resolve(
         &self,
         layer: usize,
         name: &str,
         spec: &SpecKind,
+        input: usize,
         last: bool,
     ) -> Result<(Kind, TensorInfo), ArchitectureError> {
-        let input = self.tensors[layer];
+        let input = self.tensors[input];
         let shape = input.shape;
         let output_of = |activation| {
             if last { Output::Logits } else { Output::Activations(activation) }
@@ -291,8 +336,7 @@ impl Architecture {
                 (kind, TensorInfo { shape: output, zero_point: activation.zero_point() })
             }
             SpecKind::Dense { outputs, activation } => {
-                let limit = if last { MAX_CLASSES } else { u16::MAX as usize };
-                check_count(layer, name, "the number of outputs", outputs, limit)?;
+                check_count(layer, name, "the number of outputs", outputs, u16::MAX as usize)?;
                 if shape.pixels() != 1 {
                     let name = name.to_owned();
                     return Err(ArchitectureError::NotAVector { layer, name, found: shape });
@@ -342,16 +386,7 @@ impl Architecture {
                 (Kind::Flatten, TensorInfo { shape: Shape::vector(shape.len()), ..input })
             }
             SpecKind::Add { ref with, activation } => {
-                let Some(node) = self.nodes.iter().position(|node| node.name == *with) else {
-                    let known: Vec<_> = self.nodes.iter().map(|node| node.name.as_str()).collect();
-                    return Err(ArchitectureError::UnknownName {
-                        layer,
-                        name: name.to_owned(),
-                        found: with.clone(),
-                        known: known.join(", "),
-                    });
-                };
-                let other = node + 1;
+                let other = self.output_of(layer, name, with)?;
                 if self.tensors[other].shape != shape {
                     return Err(ArchitectureError::AddShapes {
                         layer,
@@ -457,7 +492,7 @@ mod tests {
         let layers: Vec<_> = kinds
             .into_iter()
             .enumerate()
-            .map(|(i, kind)| LayerSpec { name: Some(format!("l{i}")), kind })
+            .map(|(i, kind)| LayerSpec { name: Some(format!("l{i}")), from: None, kind })
             .collect();
         Architecture::new(Shape::map(1, 28, 28), &layers)
     }
@@ -474,6 +509,35 @@ mod tests {
                 "{kernel} {stride}"
             );
         }
+    }
+
+    #[test]
+    fn a_layer_may_read_an_earlier_one_but_none_is_in_vain() {
+        let named = |name: &str, from: Option<&str>, kind| LayerSpec {
+            name: Some(name.to_owned()),
+            from: from.map(str::to_owned),
+            kind,
+        };
+        let mut layers = vec![
+            named("a", None, conv(4, 3, 2)),
+            named("b", None, conv(4, 3, 2)),
+            named("c", Some("a"), conv(4, 1, 2)),
+            named("d", None, SpecKind::Add { with: "b".to_owned(), activation: Activation::Relu }),
+            named("e", None, SpecKind::GlobalAveragePool),
+            named("f", None, dense(10)),
+        ];
+        let built = Architecture::new(Shape::map(1, 28, 28), &layers).unwrap();
+        let inputs: Vec<_> = built.nodes.iter().map(|node| node.input).collect();
+        assert_eq!(inputs, [0, 1, 1, 3, 4, 5]);
+        assert_eq!(built.macs(), (9 * 4 * 196 + 36 * 4 * 49 + 4 * 4 * 49 + 4 * 10) as u64);
+
+        layers[2].from = Some("x".to_owned());
+        let error = Architecture::new(Shape::map(1, 28, 28), &layers).unwrap_err();
+        assert_eq!(error.to_string(), "layer 2 (c): no earlier layer is named `x`; named: a, b");
+        layers.remove(3);
+        layers[2].from = Some("a".to_owned());
+        let error = Architecture::new(Shape::map(1, 28, 28), &layers).unwrap_err();
+        assert!(matches!(error, ArchitectureError::Unread { layer: 1, .. }), "{error}");
     }
 
     #[test]

@@ -386,7 +386,7 @@ mod tests {
     }
 
     fn spec(name: &str, kind: SpecKind) -> LayerSpec {
-        LayerSpec { name: Some(name.to_owned()), kind }
+        LayerSpec { name: Some(name.to_owned()), from: None, kind }
     }
 
     /// Every kind of layer, with a skip connection.

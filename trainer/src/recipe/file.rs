@@ -53,6 +53,7 @@ struct LayerFile {
     add: Option<String>,
 
     name: Option<String>,
+    from: Option<String>,
     kernel: Option<Pair>,
     stride: Option<Pair>,
     padding: Option<PaddingFile>,
@@ -145,7 +146,9 @@ struct AugmentFile {
 #[serde(deny_unknown_fields)]
 struct TaskFile {
     name: String,
-    data: String,
+    data: Option<String>,
+    /// Of a task without data.
+    classes: Option<Vec<String>>,
     epochs: Option<usize>,
     augment: Option<AugmentFile>,
 }
@@ -254,22 +257,24 @@ fn tasks(
         check((1..=32).contains(&length), key("name"), &task.name, "a name of 1 to 32 bytes")?;
         let taken = tasks.iter().any(|other| other.name == task.name);
         check(!taken, key("name"), &task.name, "a name that no earlier task has")?;
-        let known = catalog::names().join(", ");
-        let entry = catalog::entry(&task.data).map_err(|_| RecipeError::Value {
-            key: key("data"),
-            found: task.data.clone(),
-            expected: format!("one of {known}"),
-        })?;
-        let [height, width] = entry.set.size;
-        let image = Shape::map(1, height, width);
-        let input = architecture.tensors[0].shape;
-        let (outputs, classes) = (architecture.outputs(), entry.set.classes.len());
-        check(
-            input == image && classes <= outputs,
-            key("data"),
-            format!("{} ({image}, {classes} classes)", task.data),
-            format!("images of {input} and at most {outputs} classes, as the network has"),
-        )?;
+        let classes = task.classes.clone().unwrap_or_default();
+        match &task.data {
+            Some(data) => {
+                check_data(key("data"), data, architecture)?;
+                let beside = "nothing beside `data`, which names them";
+                check(task.classes.is_none(), key("classes"), "given", beside)?;
+            }
+            None => {
+                let outputs = architecture.outputs();
+                let short = classes.iter().all(|name| (1..=32).contains(&name.len()));
+                check(
+                    classes.len() <= outputs && short,
+                    key("classes"),
+                    format!("{classes:?}"),
+                    format!("at most {outputs} names of 1 to 32 bytes, as the network has outputs"),
+                )?;
+            }
+        }
         let epochs = task.epochs.unwrap_or(file.train.epochs);
         check_epochs(key("epochs"), epochs)?;
         let augment = match task.augment {
@@ -277,9 +282,27 @@ fn tasks(
             None => augment,
         };
         let (name, data) = (task.name.clone(), task.data.clone());
-        tasks.push(TaskOptions { name, data, epochs, augment });
+        tasks.push(TaskOptions { name, data, classes, epochs, augment });
     }
     Ok(tasks)
+}
+
+/// Whether the network can learn from the data set `data`.
+fn check_data(key: String, data: &str, architecture: &Architecture) -> Result<(), RecipeError> {
+    let known = catalog::names().join(", ");
+    let Ok(entry) = catalog::entry(data) else {
+        return check(false, key, data, format!("one of {known}"));
+    };
+    let [height, width] = entry.set.size;
+    let image = Shape::map(1, height, width);
+    let input = architecture.tensors[0].shape;
+    let (outputs, classes) = (architecture.outputs(), entry.set.classes.len());
+    check(
+        input == image && classes <= outputs,
+        key,
+        format!("{data} ({image}, {classes} classes)"),
+        format!("images of {input} and at most {outputs} classes, as the network has"),
+    )
 }
 
 fn check_epochs(key: String, epochs: usize) -> Result<(), RecipeError> {
@@ -408,7 +431,7 @@ impl LayerFile {
             return Err(RecipeError::Value { key: layer, found, expected });
         };
         self.check_options(&kind, key)?;
-        Ok(LayerSpec { name: self.name.clone(), kind })
+        Ok(LayerSpec { name: self.name.clone(), from: self.from.clone(), kind })
     }
 
     /// Refuses options that the kind has no use for.

@@ -103,8 +103,10 @@ pub struct EarlyStop {
 pub struct TaskOptions {
     /// Its name in the artifact.
     pub name: String,
-    /// Its data set.
-    pub data: String,
+    /// Its data set. Without one the network can be built, but not trained.
+    pub data: Option<String>,
+    /// Names of its classes, where no data set gives them; may be fewer than there are outputs.
+    pub classes: Vec<String>,
     /// Passes over the training images.
     pub epochs: usize,
     /// Variation of the training images.
@@ -242,6 +244,12 @@ mod tests {
             ),
             ("seed = 7", "seed = 7\nweights = \"trained\"", "`train.method`"),
             ("dense = 10", "dense = 9", "`task[0].data`"),
+            ("data = \"digits\"", "data = \"digits\"\nclasses = []", "`task[1].classes` is given"),
+            (
+                "data = \"digits\"",
+                "classes = [\"\"]",
+                "`task[1].classes` is [\"\"], expected at most 10",
+            ),
         ] {
             let message = error(from, to);
             assert!(message.contains(expected), "{to}: {message}");

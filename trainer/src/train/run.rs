@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 
-use super::{Event, Options, Progress, TrainError};
+use super::{Event, Options, Progress, TrainError, data_of};
 use crate::checkpoint::{self, Best, CheckpointError, Running, State, Values};
 use crate::data::{self, Images, Split};
 use crate::method::{Dense, EdgePopup, Frozen, Method, Parameters, affine, seeded};
@@ -45,7 +45,8 @@ impl<'a> TaskRun<'a> {
     ) -> Result<Self, TrainError> {
         let index = finished.len();
         let task = &recipe.tasks[index];
-        let all = data::load(&task.data, Split::Train, options.data)?;
+        let data = data_of(task)?;
+        let all = data::load(data, Split::Train, options.data)?;
         let (images, held_out) = match recipe.train.early_stop {
             None => (all, None),
             Some(stop) if stop.held_out < all.len() => {
@@ -53,13 +54,13 @@ impl<'a> TaskRun<'a> {
                 (all.slice(0..kept), Some(all.slice(kept..all.len())))
             }
             Some(stop) => {
-                let (held_out, data) = (stop.held_out, task.data.clone());
+                let (held_out, data) = (stop.held_out, data.to_owned());
                 return Err(TrainError::HeldOut { held_out, images: all.len(), data });
             }
         };
         let batch = recipe.train.batch;
         if images.len() < batch {
-            let data = task.data.clone();
+            let data = data.to_owned();
             return Err(TrainError::Batch { batch, images: images.len(), data });
         }
         let network = Network::new(recipe.architecture.clone(), batch, Precision::Quantised);
@@ -304,7 +305,7 @@ impl<'a> TaskRun<'a> {
             None => self.snapshot(),
         };
         let options = &self.recipe.tasks[self.index];
-        let test = data::load(&options.data, Split::Test, self.options.data)?;
+        let test = data::load(data_of(options)?, Split::Test, self.options.data)?;
         let (name, epochs) = (task.name.clone(), task.epochs);
         let mut finished = self.state.finished;
         finished.push(task);

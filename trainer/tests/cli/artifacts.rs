@@ -202,6 +202,24 @@ fn data_sets_are_listed_and_not_fetched_twice() {
 }
 
 #[test]
+fn a_network_is_built_with_random_masks_and_without_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = repository("trainer/recipes/kws.toml").display().to_string();
+    let file = folder.path().join("kws.smk").display().to_string();
+    let built = &ok(&format!("build {recipe} --density 0.2 -o {file} --json")).json()[0];
+    assert_eq!(built["bytes"], fs::metadata(&file).unwrap().len());
+    assert_eq!((&built["weights"], &built["macs"]), (&22_016.into(), &2_656_768.into()));
+    let task = &ok(&format!("inspect {file} --json")).json()[0]["tasks"][0];
+    assert_eq!((&task["task"], &task["classes"]), (&"words".into(), &12.into()));
+    assert!((task["density"].as_f64().unwrap() - 0.2).abs() < 0.001);
+    assert!(ok(&format!("verify {file} --images 1")).out.starts_with("words: real numbers ="));
+
+    refused(&format!("train {recipe} -o {file}"), &["task words", "no data set", "seedmask build"]);
+    refused(&format!("build {recipe} --density 1.5 -o {file}"), &["--density", "at most 1"]);
+    refused(&format!("build {recipe} -o {recipe}"), &["would replace the recipe"]);
+}
+
+#[test]
 fn help_and_version_are_no_faults() {
     for line in ["--help", "train --help", "data --help", "--version"] {
         assert!(!ok(line).out.is_empty());

@@ -19,7 +19,7 @@ use crate::evaluate::evaluate;
 use crate::export::{self, LayerError, Masks};
 use crate::method::seeded::Source;
 use crate::recipe::Recipe;
-use crate::train::{Ending, Options, train};
+use crate::train::{Ending, Options, data_of, train};
 use crate::trained::Trained;
 use crate::verify::verify;
 use progress::Progress;
@@ -104,6 +104,7 @@ impl Train {
             &[("the recipe", Some(&self.recipe)), ("the backbone", self.backbone.as_deref())],
         )?;
         let recipe = self.recipe()?;
+        let data = recipe.tasks.iter().map(data_of).collect::<Result<Vec<_>, _>>()?;
         let base = self.backbone.as_deref().map(ArtifactFile::read).transpose()?;
         let base = base.as_ref().map(|file| Ok::<_, Failure>((file, file.model()?))).transpose()?;
         match &base {
@@ -113,10 +114,8 @@ impl Train {
         }
         self.check_output(&checkpoint)?;
         // Hours of training must not end with a file that is not there.
-        let load = |task: &crate::recipe::TaskOptions| {
-            data::load(&task.data, Split::Test, self.data.as_deref())
-        };
-        let tests: Vec<Images> = recipe.tasks.iter().map(load).collect::<Result<_, _>>()?;
+        let load = |name: &&str| data::load(name, Split::Test, self.data.as_deref());
+        let tests: Vec<Images> = data.iter().map(load).collect::<Result<_, _>>()?;
         if let Some(threads) = self.threads {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into());
             pool.build_global().map_err(|error| Failure::Input(error.to_string()))?;
@@ -189,13 +188,7 @@ impl Train {
     }
 
     fn recipe(&self) -> Result<Recipe, Failure> {
-        let mut recipe = Recipe::read(&self.recipe).map_err(|error| {
-            let error = error.to_string();
-            let path = self.recipe.display().to_string();
-            // Some faults name the file already.
-            let named = error.starts_with(&path);
-            Failure::Input(if named { error } else { format!("{path}: {}", error.trim_end()) })
-        })?;
+        let mut recipe = file::recipe(&self.recipe)?;
         if let Some(epochs) = self.epochs {
             recipe.train.epochs = epochs as usize;
             recipe.tasks.iter_mut().for_each(|task| task.epochs = epochs as usize);
@@ -275,7 +268,7 @@ fn task_report(
     let score = evaluate(model, task, images)?;
     Ok(TaskReport {
         task: task.name().to_owned(),
-        data: trained.recipe.tasks[index].data.clone(),
+        data: trained.recipe.tasks[index].data.clone().unwrap_or_default(),
         epochs: trained.tasks[index].epochs,
         accuracy: score.accuracy(),
         correct: score.correct,
@@ -316,20 +309,11 @@ fn text(report: &Report) -> String {
             differences.join(", ")
         ));
     }
-    let Flash { prologue, manifest, stored, masks, epilogues, .. } = report.flash;
-    let parts = [
-        ("prologue", prologue),
-        ("manifest", manifest),
-        ("stored weights", stored),
-        ("masks", masks),
-        ("epilogues", epilogues),
-    ];
-    let parts = parts.map(|(part, bytes)| format!("{part} {}", thousands(bytes as u64)));
     text.push_str(&format!(
         "{}: {} bytes ({}), arena {} bytes, {:.0} s\n",
         report.artifact.display(),
         thousands(report.bytes as u64),
-        parts.join(", "),
+        report.flash.parts(),
         thousands(report.arena_bytes as u64),
         report.seconds
     ));
