@@ -11,13 +11,27 @@ use crate::cases::{Case, Variant};
 /// Seed of every case's backbone.
 const SEED: u64 = 0x5eed;
 
+/// Index of the case's layer in an [`isolated`] artifact.
+pub const ISOLATED: usize = 1;
+
 /// `case` as the only layer of a network with one task, before it a relayout where it needs a halo,
 /// after it (unless it makes logits itself) a dense layer that adds up every output, each with its
 /// sign, to one logit. `None` where case and variant do not go together.
 pub fn artifact(case: &Case, variant: Variant) -> Option<Vec<u8>> {
+    network(case, variant, false)
+}
+
+/// Like [`artifact`], with a relayout on either side of the layer (on its map sides), so that the
+/// planner may lay out both of its tensors as it would in the middle of a network. The layer is the
+/// one of index [`ISOLATED`].
+pub fn isolated(case: &Case, variant: Variant) -> Option<Vec<u8>> {
+    network(case, variant, true)
+}
+
+fn network(case: &Case, variant: Variant, isolated: bool) -> Option<Vec<u8>> {
     let mut tensors = vec![case.input];
     let mut layers = Vec::new();
-    if case.layer.halo() > 0 {
+    if isolated || case.layer.halo() > 0 {
         tensors.push(case.input);
         layers.push(Layer::Relayout(Relayout { input: 0, output: 1 }));
     }
@@ -34,8 +48,15 @@ pub fn artifact(case: &Case, variant: Variant) -> Option<Vec<u8>> {
         learned.push(LearnedLayer { mask, epilogue: layer.epilogue });
     }
     if !matches!(case.layer, Layer::Dense(_)) {
+        let mut input = input + 1;
+        if isolated {
+            let flat = case.output.elements().and_then(|elements| elements.try_into().ok())?;
+            layers.push(Layer::Relayout(Relayout { input, output: input + 1 }));
+            tensors.push(Tensor::vector(flat, case.output.zero_point));
+            input += 1;
+        }
         let (source, range) = (Source::SeededSigns, Range::Logits);
-        layers.push(Layer::Dense(Dense { input: input + 1, output: input + 2, source, range }));
+        layers.push(Layer::Dense(Dense { input, output: input + 1, source, range }));
         tensors.push(Tensor::logits(1));
         let mask = LearnedMask::Own { encoding: Encoding::Full, bytes: Vec::new() };
         // A sum of all outputs keeps its last digits: 2⁻¹⁶ · 2¹⁶ a unit.

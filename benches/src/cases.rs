@@ -153,12 +153,14 @@ const fn pool(name: &'static str, input: Tensor, window: Window, kind: PoolKind)
 }
 
 /// Shapes whose speed is compared with other runtimes.
-pub const SPEED: [Case; 9] = [
+pub const SPEED: [Case; 11] = [
     dense("fc_784x256", 784, 256),
     dense("fc_256x64", 256, 64),
     conv("conv1x1_16x16x64_64", Tensor::map(64, 16, 16, 0), 64, Window::square(1, 1, 0)),
     conv("conv3x3_16x16x16_32", Tensor::map(16, 16, 16, 0), 32, Window::square(3, 1, 1)),
     conv("conv3x3_16x16x32_64", Tensor::map(32, 16, 16, 0), 64, Window::square(3, 1, 1)),
+    conv("conv3x3_8x8x64_64", Tensor::map(64, 8, 8, 0), 64, Window::square(3, 1, 1)),
+    conv("conv3x3_4x4x64_64", Tensor::map(64, 4, 4, 0), 64, Window::square(3, 1, 1)),
     conv("conv3x3_32x32x3_16", Tensor::map(3, 32, 32, 0), 16, Window::square(3, 1, 1)),
     depthwise("dw3x3_16x16x64", Tensor::map(64, 16, 16, 0), Window::square(3, 1, 1)),
     pool("maxpool2x2_16x16x64", Tensor::map(64, 16, 16, 0), Window::square(2, 2, 0), PoolKind::Max),

@@ -1,0 +1,44 @@
+//! Artifacts for the board that counts, in one file (`firmware/boards/qemu-count/src/lib.rs`).
+
+/// An artifact and the name that the board prints beside its figures: one word.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// What it is called.
+    pub name: String,
+    /// The file.
+    pub artifact: Vec<u8>,
+}
+
+/// Packs artifacts in their order.
+///
+/// # Panics
+/// Where a length does not fit 32 bits.
+pub fn pack(artifacts: &[Named]) -> Vec<u8> {
+    let mut pack = Vec::new();
+    for Named { name, artifact } in artifacts {
+        counted(&mut pack, name.as_bytes());
+        counted(&mut pack, artifact);
+    }
+    counted(&mut pack, &[]);
+    pack
+}
+
+/// Appends a length and as many bytes, filled up to a multiple of four.
+fn counted(pack: &mut Vec<u8>, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).expect("artifacts are small");
+    pack.extend(length.to_le_bytes());
+    pack.extend(bytes);
+    pack.resize(pack.len().next_multiple_of(4), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_stand_before_what_they_count() {
+        let packed = pack(&[Named { name: "one".into(), artifact: vec![7; 5] }]);
+        let expected = b"\x03\0\0\0one\0\x05\0\0\0\x07\x07\x07\x07\x07\0\0\0\0\0\0\0";
+        assert_eq!(packed, expected);
+    }
+}
