@@ -1,19 +1,22 @@
-//! A number to the host without any formatting machinery, for programs that are measured.
+//! Words and numbers to the host without any formatting machinery, for programs that are measured.
 
 use semihosting::sys::arm_compat::sys_writec;
 
 /// Writes `name=VALUE` and a line's end.
 pub fn write(name: &str, value: usize) {
-    for byte in name.bytes() {
-        sys_writec(byte);
-    }
+    text(name);
     sys_writec(b'=');
     digits(value);
     sys_writec(b'\n');
 }
 
+/// Writes words as they are.
+pub fn text(words: &str) {
+    words.bytes().for_each(sys_writec);
+}
+
 /// Writes a number in decimal.
-fn digits(value: usize) {
+pub fn digits(value: usize) {
     if value >= 10 {
         digits(value / 10);
     }
