@@ -1,5 +1,6 @@
 //! The repository's chores: `cargo xtask CHORE`.
 
+mod bench;
 mod board;
 mod command;
 mod data;
@@ -32,6 +33,11 @@ const USAGE: &str = "\
 cargo xtask setup              install what is missing, or say what to type
 cargo xtask demo               train two tasks over one seed and run them on emulated boards
 cargo xtask test [PART]        every check of continuous integration, or those of `host` or `boards`
+cargo xtask bench [OPTION …]   instructions and modelled cycles of layers, see benches/README.md:
+    --only PATTERN   cases whose name contains it, as `conv3x3` or `fc_784x256.gaps@0.1`
+    --target TARGET  m4 or m0; both without it
+    --hot N          the N instructions of each case that take the most cycles
+    --json FILE      the figures as JSON lines
 cargo xtask size               flash and stack of the linked runtime against its budgets
 cargo xtask run BOARD [BIN]    run a program of a board in the emulator (qemu-m4, qemu-m0; demo)";
 
@@ -44,6 +50,7 @@ fn main() -> ExitCode {
         ["test"] => test::test(test::Part::All),
         ["test", "host"] => test::test(test::Part::Host),
         ["test", "boards"] => test::test(test::Part::Boards),
+        ["bench", ref options @ ..] => bench::bench(options),
         ["size"] => size::size(&firmware::Content::default()),
         ["run", board] => run::run(board, "demo"),
         ["run", board, bin] => run::run(board, bin),

@@ -1,0 +1,138 @@
+//! Instructions and cycles on an emulated core.
+
+use std::{collections::BTreeMap, fs, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use seedmask_benches::pack::{self, Named};
+use seedmask_profiler::{Code, Core, Profile, plugin, record};
+
+use super::subjects::Subject;
+use crate::{
+    board::Board,
+    command,
+    firmware::{self, Content},
+};
+
+/// Where the emulated memory for artifacts begins (`firmware/boards/qemu-count/src/lib.rs`).
+const PACK: u32 = 0x2100_0000;
+
+/// All cases with the plugin take a minute or two.
+const LIMIT: Duration = Duration::from_secs(900);
+
+/// A core that is measured.
+pub struct Target {
+    /// As in the JSON lines.
+    pub key: &'static str,
+    /// What people call it.
+    pub title: &'static str,
+    /// How long instructions take.
+    core: Core,
+    /// The machine that counts.
+    board: Board,
+}
+
+/// All of them. A program of the M0 is the same instructions on the larger machine.
+pub const TARGETS: [Target; 2] = [
+    Target {
+        key: "m4",
+        title: "Cortex-M4, modelled cycles",
+        core: Core::M4,
+        board: counting("thumbv7em-none-eabihf"),
+    },
+    Target {
+        key: "m0",
+        title: "Cortex-M0+, modelled cycles",
+        core: Core::M0Plus,
+        board: counting("thumbv6m-none-eabi"),
+    },
+];
+
+const fn counting(target: &'static str) -> Board {
+    Board {
+        name: "qemu-count",
+        title: "counting board",
+        key: "count",
+        target,
+        machine: "mps2-an386",
+    }
+}
+
+/// What a subject came to.
+pub struct Counted<'s> {
+    /// What was measured.
+    pub subject: &'s Subject,
+    /// Exact.
+    pub instructions: u64,
+    /// Modelled.
+    pub cycles: i64,
+    /// Lines for people: where the cycles go.
+    pub hot: Vec<String>,
+}
+
+impl Counted<'_> {
+    /// Cycles for each multiplication of the dense layer.
+    pub fn cycles_per_mac(&self) -> f64 {
+        self.cycles as f64 / self.subject.macs as f64
+    }
+}
+
+/// Runs all `subjects` on `target`; lists the `hot` instructions of each that take the most cycles.
+pub fn count<'s>(target: &Target, subjects: &'s [Subject], hot: usize) -> Result<Vec<Counted<'s>>> {
+    let arguments = ["--target", target.board.target];
+    let elf = firmware::build_with(&target.board, "count", &Content::default(), &arguments)?;
+    let named = subjects
+        .iter()
+        .map(|subject| Named { name: subject.name.clone(), artifact: subject.artifact.clone() });
+    let pack_file = firmware::scratch(&format!("bench/{}.pack", target.key))?;
+    fs::write(&pack_file, pack::pack(&named.collect::<Vec<_>>()))?;
+    let record_file = firmware::scratch(&format!("bench/{}.record", target.key))?;
+    let library = plugin::compile(record_file.parent().context("a file has a folder")?)?;
+    let mut emulator =
+        plugin::emulator(&library, target.board.machine, &elf, (&pack_file, PACK), &record_file);
+    let log = command::output_within(&mut emulator, LIMIT)?;
+    let regions = record::parse(&fs::read_to_string(&record_file)?)?;
+    let titles: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("region ")).collect();
+    ensure!(
+        titles.len() == regions.len(),
+        "{} regions were named and {} recorded",
+        titles.len(),
+        regions.len()
+    );
+    let regions: BTreeMap<&str, &record::Region> = titles.into_iter().zip(&regions).collect();
+    let mut code = Code::read(&fs::read(&elf)?)?;
+    subjects
+        .iter()
+        .map(|subject| {
+            let part = match subject.layer {
+                Some(layer) => format!("{} layer {layer}", subject.name),
+                None => format!("{} infer 0", subject.name),
+            };
+            let region = regions.get(part.as_str()).with_context(|| format!("no `{part}`"))?;
+            let profile = Profile::new(region, &mut code, target.core)?;
+            Ok(Counted {
+                subject,
+                instructions: profile.instructions,
+                cycles: profile.cycles.nominal,
+                hot: where_spent(&profile, &mut code, hot),
+            })
+        })
+        .collect()
+}
+
+/// Functions and instructions by cycles.
+fn where_spent(profile: &Profile, code: &mut Code, hot: usize) -> Vec<String> {
+    if hot == 0 {
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    for (name, instructions, cycles) in profile.functions(code).into_iter().take(6) {
+        lines.push(format!("{instructions:>10} instructions {cycles:>10} cycles  {name}"));
+    }
+    for hot in profile.hottest(code, hot) {
+        lines.push(format!(
+            "{:>8x} {:>9} × {:5.2}  {}",
+            hot.address, hot.times, hot.cycles, hot.text
+        ));
+    }
+    lines
+}
