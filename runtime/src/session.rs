@@ -204,8 +204,18 @@ impl<'m, 'a> Session<'m, 'a> {
         }
         let range = self.region(output).ok_or(InferError::ArtifactChanged)?.1;
         let bytes = self.arena.get(range).unwrap_or_default();
-        let logits: &[i32] = bytemuck::try_cast_slice(bytes).unwrap_or_default();
-        Ok(Output { logits: logits.get(..usize::from(task.classes())).unwrap_or(logits) })
+        let tensor = self.model.output();
+        let elements = tensor.elements().unwrap_or(0) as usize;
+        Ok(match tensor.element {
+            Element::Logit => {
+                let logits: &[i32] = bytemuck::try_cast_slice(bytes).unwrap_or_default();
+                let classes = usize::from(task.classes());
+                Output { logits: logits.get(..classes).unwrap_or(logits), activations: &[] }
+            }
+            Element::Activation => {
+                Output { logits: &[], activations: bytes.get(..elements).unwrap_or_default() }
+            }
+        })
     }
 
     /// Layout and bytes of a tensor in the arena.
@@ -355,10 +365,17 @@ fn relayout(x: Source<'_>, y: Sink<'_>) {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Output<'s> {
     logits: &'s [i32],
+    activations: &'s [u8],
 }
 
 impl<'s> Output<'s> {
-    /// One number a class, Q16.
+    /// Bytes 0..=127 in the order `(channel, y, x)`, where the last layer gives activations; else
+    /// none.
+    pub fn activations(&self) -> &'s [u8] {
+        self.activations
+    }
+
+    /// One number a class, Q16; none where the last layer gives activations.
     pub fn logits(&self) -> &'s [i32] {
         self.logits
     }

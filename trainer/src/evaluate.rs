@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 use seedmask::artifact::{Model, Task};
-use seedmask::layer::Tensor;
+use seedmask::layer::{Element, Tensor};
 use seedmask::{ArenaError, InferError, Session};
 
 use crate::data::Images;
@@ -27,6 +27,9 @@ pub enum EvaluateError {
         /// Channels, rows, columns of the input.
         expected: [usize; 3],
     },
+    /// A model whose output is not logits.
+    #[error("the model's last layer gives activations, which tell no class")]
+    NoLogits,
     /// A data set with more classes than the task.
     #[error("images of {found} classes, but the task knows {expected}")]
     Classes {
@@ -156,6 +159,9 @@ pub fn evaluate(model: &Model, task: Task, images: &Images) -> Result<Score, Eva
     let (found, expected) = ([images.channels, images.height, images.width], size(&model.input()));
     if found != expected {
         return Err(EvaluateError::ImageSize { found, expected });
+    }
+    if model.output().element != Element::Logit {
+        return Err(EvaluateError::NoLogits);
     }
     check_classes(task, images)?;
     let arena = HostArena::new(model)?;

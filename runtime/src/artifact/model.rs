@@ -252,7 +252,7 @@ impl<'a> Model<'a> {
             let right = right.and_then(|id| self.tensor(id));
             let last = layer_index + 1 == self.layer_count;
             let logits = step.output.element == Element::Logit;
-            if !step.layer.fits(&step.input, right.as_ref(), &step.output) || logits != last {
+            if !step.layer.fits(&step.input, right.as_ref(), &step.output) || (logits && !last) {
                 return Err(ParseError::Shape { layer: layer_index });
             }
             if let Some(weights) = step.weights {

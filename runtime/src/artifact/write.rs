@@ -28,7 +28,7 @@ pub struct Backbone {
     pub seed: u64,
     /// Shapes; index 0 is the input.
     pub tensors: Vec<Tensor>,
-    /// In the order in which they run. The last one makes the logits.
+    /// In the order in which they run. The last one makes the output: logits, or activations.
     pub layers: Vec<Layer>,
     /// `[rows][inputs]` of every layer with stored weights, in order.
     pub stored: Vec<Vec<i8>>,

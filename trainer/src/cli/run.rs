@@ -31,12 +31,15 @@ pub struct Run {
 struct Report<'a> {
     task: &'a str,
     image: String,
-    class: usize,
+    /// None where the last layer gives activations.
+    class: Option<usize>,
     label: Option<&'a str>,
     /// Of a test image: its class.
     expected: Option<u8>,
     /// In units of 2⁻¹⁶.
     logits_q16: Vec<i32>,
+    /// Bytes of 0..=127, where the last layer gives no logits.
+    activations: Vec<u8>,
 }
 
 impl Run {
@@ -89,25 +92,30 @@ fn infer<'a>(
     let mut session = Session::new(*model, arena)?;
     session.input().copy_from_slice(pixels);
     let result = session.infer(task)?;
-    let class = result.argmax();
+    let class = (!result.logits().is_empty()).then(|| result.argmax());
     Ok(Report {
         task: task.name(),
         image,
         class,
-        label: task.labels().nth(class),
+        label: class.and_then(|class| task.labels().nth(class)),
         expected,
         logits_q16: result.logits().to_vec(),
+        activations: result.activations().to_vec(),
     })
 }
 
 fn text(report: &Report, task: &Task) -> String {
+    let Some(class) = report.class else {
+        let bytes: Vec<String> = report.activations.iter().map(u8::to_string).collect();
+        return format!("{}, {}: activations\n  {}\n", report.image, report.task, bytes.join(" "));
+    };
     let name = |class: usize| match task.labels().nth(class) {
         Some(label) => format!("{label} ({class})"),
         None => format!("class {class}"),
     };
-    let mut text = format!("{}, {}: {}", report.image, report.task, name(report.class));
+    let mut text = format!("{}, {}: {}", report.image, report.task, name(class));
     if let Some(expected) = report.expected {
-        let verdict = if usize::from(expected) == report.class { "right" } else { "wrong" };
+        let verdict = if usize::from(expected) == class { "right" } else { "wrong" };
         text.push_str(&format!("; {verdict}, it is {}", name(expected.into())));
     }
     text.push_str("\n  logits");

@@ -10,6 +10,7 @@ use super::graph::Graph;
 use crate::data::Images;
 use crate::evaluate::HostArena;
 use crate::nn::Mode;
+use crate::nn::architecture::Head;
 use crate::trained::Trained;
 use crate::verify::trace;
 
@@ -43,6 +44,7 @@ pub fn compare(
 ) -> Result<Vec<LayerError>, ExportError> {
     let graph = Graph::new(&trained.recipe)?;
     let nodes = &trained.recipe.architecture.nodes;
+    let head = trained.recipe.architecture.head();
     let mut network = trained.network(task, 1);
     let mut arena = HostArena::new(model)?;
     let mut errors: Vec<(f64, f64, u64, u64)> = vec![(0.0, 0.0, 0, 0); nodes.len()];
@@ -53,9 +55,9 @@ pub fn compare(
         for (index, errors) in errors.iter_mut().enumerate() {
             let device = &device[usize::from(graph.places[index + 1])];
             let grid = graph.grids[index + 1];
-            let last = index + 1 == nodes.len();
+            let logits = index + 1 == nodes.len() && head == Head::Logits;
             for (&real, &device) in network.tensor(index + 1).iter().zip(device) {
-                let difference = if last {
+                let difference = if logits {
                     f64::from(real) - f64::from(device) / 65_536.0
                 } else {
                     f64::from(real) / grid.step + f64::from(grid.zero_point) - f64::from(device)

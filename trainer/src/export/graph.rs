@@ -8,7 +8,7 @@ use seedmask::layer::{
 };
 
 use super::ExportError;
-use crate::nn::architecture::{Node, Sums, Weighted};
+use crate::nn::architecture::{Head, Node, Sums, Weighted};
 use crate::nn::epilogue::Output;
 use crate::nn::{Architecture, INPUT_STEP, Kind, STEPS_PER_UNIT};
 use crate::recipe::Recipe;
@@ -152,7 +152,7 @@ impl Graph {
             u16::try_from(found).map_err(|_| ExportError::Size { layer, found })
         };
         let channels = small(info.shape.channels)?;
-        if trained == architecture.nodes.len() {
+        if trained == architecture.nodes.len() && architecture.head() == Head::Logits {
             return Ok(Tensor::logits(channels));
         }
         let (height, width) = (small(info.shape.height)?, small(info.shape.width)?);

@@ -58,14 +58,14 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::architecture::{LayerSpec, SpecKind};
+    use crate::nn::architecture::{Head, LayerSpec, SpecKind};
     use crate::nn::{Activation, Architecture, Network, Precision, Shape};
 
     #[test]
     fn stored_weights_are_integers_with_a_scale_per_row() {
         let kind = SpecKind::Dense { outputs: 3, activation: Activation::Relu };
         let layers = [LayerSpec { name: None, from: None, kind }];
-        let architecture = Architecture::new(Shape::vector(4), &layers).unwrap();
+        let architecture = Architecture::new(Shape::vector(4), &layers, Head::Logits).unwrap();
         let mut network = Network::new(architecture, 1, Precision::Quantised);
         let mut dense = Dense::new(12, 1, 0, 4);
         dense.weights[4..8].fill(0.0);

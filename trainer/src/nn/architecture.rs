@@ -27,6 +27,17 @@ pub enum Padding {
     Explicit([u8; 4]),
 }
 
+/// What the last layer gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Head {
+    /// One number a class, not rounded to a byte.
+    #[default]
+    Logits,
+    /// Bytes as any other layer: what an auto-encoder rebuilds.
+    Activations,
+}
+
 /// A layer as asked for, before its shapes are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerSpec {
@@ -136,7 +147,7 @@ pub struct TensorInfo {
 }
 
 /// A checked network: tensor 0 is the input, tensor `i + 1` the output of node `i`; the last node
-/// is a dense layer that gives logits.
+/// is a dense layer that gives what [`Head`] says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Architecture {
     /// The tensors.
@@ -180,7 +191,7 @@ pub enum ArchitectureError {
     DuplicateName { layer: usize, name: String },
     #[error("layer {layer} ({name}): no later layer reads its output")]
     Unread { layer: usize, name: String },
-    #[error("the last layer is {found}, expected a dense layer, which gives the logits")]
+    #[error("the last layer is {found}, expected a dense layer, which gives the output")]
     Head { found: String },
     #[error("{found} weights in all, expected at most {MAX_WEIGHTS}")]
     Weights { found: usize },
@@ -191,7 +202,7 @@ impl Architecture {
     ///
     /// # Errors
     /// [`ArchitectureError`]: names the layer, what was found and what was expected.
-    pub fn new(input: Shape, layers: &[LayerSpec]) -> Result<Self, ArchitectureError> {
+    pub fn new(input: Shape, layers: &[LayerSpec], head: Head) -> Result<Self, ArchitectureError> {
         if layers.is_empty() || layers.len() > MAX_LAYERS {
             return Err(ArchitectureError::LayerCount { found: layers.len() });
         }
@@ -208,12 +219,12 @@ impl Architecture {
             if built.nodes.iter().any(|node| node.name == name) {
                 return Err(ArchitectureError::DuplicateName { layer, name });
             }
-            let last = layer + 1 == layers.len();
+            let logits = layer + 1 == layers.len() && head == Head::Logits;
             let input = match &spec.from {
                 Some(from) => built.output_of(layer, &name, from)?,
                 None => layer,
             };
-            let (kind, output) = built.resolve(layer, &name, &spec.kind, input, last)?;
+            let (kind, output) = built.resolve(layer, &name, &spec.kind, input, logits)?;
             let elements = output.shape.len();
             if elements == 0 || elements > MAX_TENSOR {
                 return Err(ArchitectureError::Size {
@@ -266,6 +277,16 @@ impl Architecture {
             .sum()
     }
 
+    /// What the last layer gives.
+    pub fn head(&self) -> Head {
+        match self.nodes.last().map(|node| node.kind) {
+            Some(Kind::Weighted(Weighted { output: Output::Activations(_), .. })) => {
+                Head::Activations
+            }
+            _ => Head::Logits,
+        }
+    }
+
     /// Whether a layer reads tensor `tensor`.
     fn is_read(&self, tensor: usize) -> bool {
         let reads = |node: &Node| {
@@ -300,12 +321,12 @@ impl Architecture {
         name: &str,
         spec: &SpecKind,
         input: usize,
-        last: bool,
+        logits: bool,
     ) -> Result<(Kind, TensorInfo), ArchitectureError> {
         let input = self.tensors[input];
         let shape = input.shape;
         let output_of = |activation| {
-            if last { Output::Logits } else { Output::Activations(activation) }
+            if logits { Output::Logits } else { Output::Activations(activation) }
         };
         let index = self.weighted().count();
         Ok(match *spec {
@@ -494,7 +515,7 @@ mod tests {
             .enumerate()
             .map(|(i, kind)| LayerSpec { name: Some(format!("l{i}")), from: None, kind })
             .collect();
-        Architecture::new(Shape::map(1, 28, 28), &layers)
+        Architecture::new(Shape::map(1, 28, 28), &layers, Head::Logits)
     }
 
     #[test]
@@ -526,17 +547,17 @@ mod tests {
             named("e", None, SpecKind::GlobalAveragePool),
             named("f", None, dense(10)),
         ];
-        let built = Architecture::new(Shape::map(1, 28, 28), &layers).unwrap();
+        let built = Architecture::new(Shape::map(1, 28, 28), &layers, Head::Logits).unwrap();
         let inputs: Vec<_> = built.nodes.iter().map(|node| node.input).collect();
         assert_eq!(inputs, [0, 1, 1, 3, 4, 5]);
         assert_eq!(built.macs(), (9 * 4 * 196 + 36 * 4 * 49 + 4 * 4 * 49 + 4 * 10) as u64);
 
         layers[2].from = Some("x".to_owned());
-        let error = Architecture::new(Shape::map(1, 28, 28), &layers).unwrap_err();
+        let error = Architecture::new(Shape::map(1, 28, 28), &layers, Head::Logits).unwrap_err();
         assert_eq!(error.to_string(), "layer 2 (c): no earlier layer is named `x`; named: a, b");
         layers.remove(3);
         layers[2].from = Some("a".to_owned());
-        let error = Architecture::new(Shape::map(1, 28, 28), &layers).unwrap_err();
+        let error = Architecture::new(Shape::map(1, 28, 28), &layers, Head::Logits).unwrap_err();
         assert!(matches!(error, ArchitectureError::Unread { layer: 1, .. }), "{error}");
     }
 

@@ -373,7 +373,7 @@ fn add_into(target: &mut [f32], part: &[f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::architecture::{LayerSpec, Padding, SpecKind};
+    use super::super::architecture::{Head, LayerSpec, Padding, SpecKind};
     use super::super::check::{dot, random};
     use super::super::{Activation, Shape, loss::cross_entropy};
     use super::*;
@@ -389,7 +389,7 @@ mod tests {
         LayerSpec { name: Some(name.to_owned()), from: None, kind }
     }
 
-    /// Every kind of layer, with a skip connection.
+    /// Every kind of layer, with a skip connection and a branch.
     fn architecture() -> Architecture {
         let conv = |channels, stride: u8, activation| SpecKind::Conv2d {
             channels,
@@ -403,6 +403,8 @@ mod tests {
             spec("a", conv(8, 1, relu)),
             spec("b", conv(8, 1, Activation::Linear)),
             spec("c", SpecKind::Add { with: "a".to_owned(), activation: relu }),
+            LayerSpec { from: Some("a".to_owned()), ..spec("k", conv(8, 1, Activation::Linear)) },
+            spec("l", SpecKind::Add { with: "c".to_owned(), activation: relu }),
             spec("d", SpecKind::MaxPool { kernel: [2; 2], stride: [2; 2] }),
             spec(
                 "e",
@@ -419,7 +421,7 @@ mod tests {
             spec("i", SpecKind::Dense { outputs: 8, activation: relu }),
             spec("j", SpecKind::Dense { outputs: 3, activation: relu }),
         ];
-        Architecture::new(Shape::map(2, 8, 8), &layers).unwrap()
+        Architecture::new(Shape::map(2, 8, 8), &layers, Head::Logits).unwrap()
     }
 
     fn network(precision: Precision) -> Network {

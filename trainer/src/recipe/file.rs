@@ -12,7 +12,7 @@ use crate::method::Method;
 use crate::method::anneal::Anneal;
 use crate::method::seeded::Source;
 use crate::method::top_k::Ranking;
-use crate::nn::architecture::{LayerSpec, Padding, SpecKind};
+use crate::nn::architecture::{Head, LayerSpec, Padding, SpecKind};
 use crate::nn::{Activation, Architecture, Shape};
 use crate::optimiser::Optimiser;
 use crate::schedule::Schedule;
@@ -36,6 +36,8 @@ struct NetworkFile {
     /// Of layers that have none of their own.
     #[serde(default = "half")]
     density: f32,
+    #[serde(default)]
+    output: Head,
     layers: Vec<LayerFile>,
 }
 
@@ -210,7 +212,8 @@ pub(super) fn parse(text: &str) -> Result<Recipe, RecipeError> {
         specs.push(spec);
     }
     let [channels, height, width] = network.input;
-    let architecture = Architecture::new(Shape::map(channels, height, width), &specs)?;
+    let input = Shape::map(channels, height, width);
+    let architecture = Architecture::new(input, &specs, network.output)?;
     let train = file.train.options()?;
     let trained = network.weights == Source::Trained;
     check(
@@ -260,6 +263,12 @@ fn tasks(
         let classes = task.classes.clone().unwrap_or_default();
         match &task.data {
             Some(data) => {
+                check(
+                    architecture.head() == Head::Logits,
+                    "network.output",
+                    "activations",
+                    "logits, from which classes are learned, or a task without data",
+                )?;
                 check_data(key("data"), data, architecture)?;
                 let beside = "nothing beside `data`, which names them";
                 check(task.classes.is_none(), key("classes"), "given", beside)?;

@@ -220,6 +220,23 @@ fn a_network_is_built_with_random_masks_and_without_data() {
 }
 
 #[test]
+fn an_auto_encoder_gives_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = repository("trainer/recipes/ad.toml").display().to_string();
+    let [file, sound] = ["ad.smk", "sound.raw"].map(|name| folder.path().join(name));
+    ok(&format!("build {recipe} -o {}", file.display()));
+    fs::write(&sound, (0..640u32).map(|i| (i * 89 % 256) as u8).collect::<Vec<_>>()).unwrap();
+    let answer = &ok(&format!("run {} {} --json", file.display(), sound.display())).json()[0];
+    assert_eq!(answer["class"], serde_json::Value::Null);
+    assert_eq!(answer["logits_q16"].as_array().unwrap().len(), 0);
+    let bytes = answer["activations"].as_array().unwrap();
+    assert!(bytes.len() == 640 && bytes.iter().any(|byte| *byte != bytes[0]));
+    let text = ok(&format!("run {} {}", file.display(), sound.display())).out;
+    assert!(text.contains("machine: activations\n"), "{text}");
+    ok(&format!("verify {} --images 2", file.display()));
+}
+
+#[test]
 fn help_and_version_are_no_faults() {
     for line in ["--help", "train --help", "data --help", "--version"] {
         assert!(!ok(line).out.is_empty());
