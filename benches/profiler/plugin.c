@@ -3,7 +3,8 @@
  * instructions and cycles later. One core only.
  *
  * Marks: Thumb `mov r10, r10` begins a region, `mov r11, r11` ends it: two bytes each, without
- * effect, emitted by no compiler. Neither is counted. Regions do not nest.
+ * effect, emitted by no compiler. Neither is counted. Regions do not nest. Nothing in them may
+ * interrupt straight code: no exception, no semihosting.
  *
  * out=FILE: text, one block a region:
  *   REGION <number> <instructions>
@@ -31,6 +32,8 @@ struct qemu_plugin_insn;
 enum { QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW = 3 };
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t,
     void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), int,
+    void *);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *,
     void (*)(unsigned, void *), int, void *);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *,
@@ -61,8 +64,17 @@ struct insn {
     insn *next;    /* in its bucket */
 };
 
+/* Straight code that QEMU translated in one piece: executed from its first to its last instruction. */
+typedef struct block {
+    uint64_t times;
+    struct block *next;
+    size_t count;
+    insn *insns[];
+} block;
+
 enum { BUCKETS = 1 << 16 };
 static insn *buckets[BUCKETS];
+static block *blocks;
 static insn *previous; /* of the region */
 static bool counting;
 static uint64_t total, region;
@@ -92,12 +104,12 @@ static insn *record(uint32_t address)
     return *bucket = i;
 }
 
-static void follow(insn *from, insn *to)
+static void follow(insn *from, insn *to, uint64_t times)
 {
     for (edge **e = &from->edges; *e; e = &(*e)->next) {
         if ((*e)->to == to) {
             edge *found = *e;
-            found->times++;
+            found->times += times;
             *e = found->next;
             found->next = from->edges;
             from->edges = found;
@@ -106,7 +118,7 @@ static void follow(insn *from, insn *to)
     }
     edge *e = allocate(sizeof *e);
     e->to = to;
-    e->times = 1;
+    e->times = times;
     e->next = from->edges;
     from->edges = e;
 }
@@ -115,6 +127,11 @@ static void follow(insn *from, insn *to)
 static void finish(void)
 {
     counting = false;
+    for (block *b = blocks; b; b = b->next) {
+        for (size_t k = 1; b->times && k < b->count; k++)
+            follow(b->insns[k - 1], b->insns[k], b->times);
+        b->times = 0;
+    }
     if (!out && !(out = fopen(out_name, "w"))) {
         perror(out_name);
         exit(1);
@@ -141,6 +158,27 @@ static void finish(void)
     fflush(out);
 }
 
+static void enter(insn *i)
+{
+    if (previous)
+        follow(previous, i, 1);
+    else
+        i->first++;
+}
+
+static void block_executed(unsigned core, void *data)
+{
+    (void)core;
+    block *b = data;
+    if (!counting)
+        return;
+    enter(b->insns[0]);
+    b->times++;
+    total += b->count;
+    previous = b->insns[b->count - 1];
+}
+
+/* For blocks with a mark in them. */
 static void executed(unsigned core, void *data)
 {
     (void)core;
@@ -153,11 +191,8 @@ static void executed(unsigned core, void *data)
         if (counting)
             finish();
     } else if (counting) {
+        enter(i);
         total++;
-        if (previous)
-            follow(previous, i);
-        else
-            i->first++;
         previous = i;
     }
 }
@@ -179,19 +214,32 @@ static void accessed(unsigned core, qemu_plugin_meminfo_t info, uint64_t address
         i->split_once++;
 }
 
-static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *block)
+static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *code)
 {
     (void)id;
-    size_t count = qemu_plugin_tb_n_insns(block);
+    size_t count = qemu_plugin_tb_n_insns(code);
+    block *b = allocate(sizeof *b + count * sizeof *b->insns);
+    b->count = count;
+    bool marked = false;
     for (size_t k = 0; k < count; k++) {
-        struct qemu_plugin_insn *q = qemu_plugin_tb_get_insn(block, k);
-        insn *i = record((uint32_t)qemu_plugin_insn_vaddr(q));
-        uint16_t code;
-        memcpy(&code, qemu_plugin_insn_data(q), sizeof code);
-        bool mark = qemu_plugin_insn_size(q) == 2 && (code == BEGIN || code == END);
-        i->mark = mark ? code : 0;
-        qemu_plugin_register_vcpu_insn_exec_cb(q, executed, QEMU_PLUGIN_CB_NO_REGS, i);
+        struct qemu_plugin_insn *q = qemu_plugin_tb_get_insn(code, k);
+        insn *i = b->insns[k] = record((uint32_t)qemu_plugin_insn_vaddr(q));
+        uint16_t bytes;
+        memcpy(&bytes, qemu_plugin_insn_data(q), sizeof bytes);
+        bool mark = qemu_plugin_insn_size(q) == 2 && (bytes == BEGIN || bytes == END);
+        i->mark = mark ? bytes : 0;
+        marked |= mark;
         qemu_plugin_register_vcpu_mem_cb(q, accessed, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, i);
+    }
+    if (marked) {
+        for (size_t k = 0; k < count; k++)
+            qemu_plugin_register_vcpu_insn_exec_cb(qemu_plugin_tb_get_insn(code, k), executed,
+                QEMU_PLUGIN_CB_NO_REGS, b->insns[k]);
+        free(b);
+    } else {
+        b->next = blocks;
+        blocks = b;
+        qemu_plugin_register_vcpu_tb_exec_cb(code, block_executed, QEMU_PLUGIN_CB_NO_REGS, b);
     }
 }
 
