@@ -1,5 +1,6 @@
 //! `seedmask inspect`: what an artifact consists of and what it costs.
 
+mod plan;
 mod text;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use super::file::ArtifactFile;
 use super::output::{Output, thousands};
 use crate::evaluate::{count_weights, size};
 use crate::verify::kind;
+use plan::Plan;
 
 /// The most weights whose masks are written out to be counted, over all tasks.
 const MAX_COUNTED: u64 = 1 << 30;
@@ -28,6 +30,9 @@ pub struct Inspect {
     file: PathBuf,
     /// A patch for it
     patch: Option<PathBuf>,
+    /// Show the arena alone, as a timeline: what lives where while each layer runs
+    #[arg(long)]
+    plan: bool,
 }
 
 #[derive(Serialize)]
@@ -50,6 +55,7 @@ struct Backbone {
     arena_bytes: usize,
     layers: Vec<LayerReport>,
     arena: Vec<TensorReport>,
+    plan: Plan,
     tasks: Vec<TaskReport>,
     flash: Flash,
     patch: Option<PatchReport>,
@@ -173,7 +179,10 @@ impl Inspect {
             fingerprint: format!("{:016x}", prologue.fingerprint),
             backbone,
         };
-        output.report(&report, text::report)?;
+        match report.backbone.as_ref().filter(|_| self.plan) {
+            Some(backbone) => output.report(&report, |_| plan::text(backbone))?,
+            None => output.report(&report, text::report)?,
+        }
         Ok(())
     }
 }
@@ -205,13 +214,15 @@ fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbon
             Some(PatchReport { file: patch.path.clone(), flash })
         }
     };
+    let (layers, arena) = (layers(&model), arena(&model));
     Ok(Backbone {
         seed: model.seed(),
         input: size(&model.input()),
         outputs: model.output().channels.into(),
         arena_bytes: model.arena_bytes(),
-        layers: layers(&model),
-        arena: arena(&model),
+        plan: Plan::new(&layers, &arena),
+        layers,
+        arena,
         tasks,
         flash,
         patch,

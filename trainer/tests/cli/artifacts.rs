@@ -220,6 +220,33 @@ fn a_network_is_built_with_random_masks_and_without_data() {
 }
 
 #[test]
+fn the_arena_is_shown_as_a_timeline() {
+    let golden = repository("tests/golden/v1.smk").display().to_string();
+    let report = &ok(&format!("inspect {golden} --json")).json()[0];
+    let [arena, bound] = [&report["arena_bytes"], &report["plan"]["lower_bound"]];
+    let steps = report["plan"]["steps"].as_array().unwrap();
+    assert_eq!(steps.len(), report["layers"].as_array().unwrap().len());
+    let live = |step: &serde_json::Value| step["live_bytes"].as_u64().unwrap();
+    assert_eq!(steps.iter().map(live).max(), bound.as_u64());
+    assert!(bound.as_u64() <= arena.as_u64());
+    for step in steps {
+        // The output of a layer lives while it is written; the last tensor is the network's output.
+        let tensors = step["tensors"].as_array().unwrap();
+        let written = |tensor: &serde_json::Value| tensor["written_by"] == step["layer"];
+        let output = report["arena"].as_array().unwrap().iter().find(|t| written(t)).unwrap();
+        assert!(tensors.contains(&output["tensor"]), "{step}");
+    }
+
+    let text = ok(&format!("inspect {golden} --plan")).out;
+    let rows = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
+    assert!(text.starts_with("arena ") && text.contains(" live: "), "{text}");
+    assert_eq!(rows("tensor "), report["arena"].as_array().unwrap().len());
+    assert_eq!(text.lines().filter(|line| line.ends_with("peak")).count(), 1);
+    let first = text.lines().find(|line| line.starts_with("tensor 0 ")).unwrap();
+    assert!(first.contains("█"), "{first}");
+}
+
+#[test]
 fn an_auto_encoder_gives_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = repository("trainer/recipes/ad.toml").display().to_string();
