@@ -3,7 +3,7 @@
 use bitvec::prelude::*;
 use half::f16;
 use seedmask::epilogue::Epilogue;
-use seedmask::kernel::{Kernels, Planes, Sink, Source as Input, Target};
+use seedmask::kernel::{Convolution, Kernels, Placed, Planes, Sink, Source as Input, Target};
 use seedmask::layer::{Element, Layer, Range, Source, Tensor, Weights};
 use seedmask::mask::{Encoding, LayerWeights, decode, encode, smallest};
 use seedmask::random::{Generator, Stream};
@@ -16,15 +16,26 @@ pub fn input_byte(seed: u64, i: u32) -> u8 {
     (Generator::new(seed, Stream::Host(1)).word(i) >> 25) as u8
 }
 
+/// How the maps around a layer lie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Layout {
+    /// Halo beyond what the layer needs, on both maps.
+    pub extra: u8,
+    /// Whether both maps are banded.
+    pub banded: bool,
+}
+
 /// A layer that is ready to run.
 #[derive(Clone, Debug)]
 pub struct Built {
     layer: Layer,
-    input: Planes,
-    output: Planes,
+    input: Placed,
+    /// The right input of a sum.
+    right: Placed,
+    output: Placed,
     learned: Option<Learned>,
-    x: Vec<u8>,
-    y: Vec<u8>,
+    /// Input, right input and output.
+    memory: Vec<u8>,
     logits: Vec<i32>,
     scratch: Vec<u32>,
 }
@@ -129,22 +140,27 @@ fn rice_parameter(density: u8) -> u8 {
 }
 
 impl Built {
-    /// `case` as `variant`, on random inputs; `None` where they do not go together, or where the
-    /// session runs the layer without a kernel.
+    /// `case` as `variant`, on random inputs, in the layout that a plan gives it; `None` where they do
+    /// not go together.
     pub fn new(case: &Case, variant: Variant, seed: u64) -> Option<Self> {
-        Self::layer(case.layer, case.input, case.output, variant, seed, 0)
+        let build = |banded| {
+            let layout = Layout { extra: 0, banded };
+            Self::layer(case.layer, case.input, case.output, variant, seed, layout)
+        };
+        let wide = matches!(case.layer, Layer::Conv2d(conv) if conv.window.area() > 1);
+        if wide { build(true).or_else(|| build(false)) } else { build(false) }
     }
 
-    /// `layer` from `input` to `output` with a halo `extra` larger than needed.
+    /// `layer` from `input` to `output` in `layout`; `None` where these do not go together.
     pub fn layer(
         layer: Layer,
         input: Tensor,
         output: Tensor,
         variant: Variant,
         seed: u64,
-        extra: u8,
+        layout: Layout,
     ) -> Option<Self> {
-        if matches!(layer, Layer::Add(_) | Layer::Relayout(_)) {
+        if matches!(layer, Layer::Relayout(_)) {
             return None;
         }
         let weights = layer.weights(&input, &output);
@@ -153,23 +169,38 @@ impl Built {
             None => None,
         };
         let layer = with_source(layer, variant.source);
-        let extra = if matches!(layer, Layer::Dense(_)) { 0 } else { extra };
-        let scratch = vec![0; layer.scratch(&input, &output) as usize / 4];
-        let (x_planes, y_planes) =
-            (Planes::new(&input, layer.halo() + extra), Planes::new(&output, extra));
-        let (y_bytes, logits) = match output.element {
-            Element::Activation => (y_planes.len(), 0),
-            Element::Logit => (0, usize::from(output.channels)),
+        let flat = matches!(layer, Layer::Dense(_) | Layer::Depthwise(_));
+        let (bands, extra) = match (layout.banded, layer) {
+            (true, _) if flat => return None,
+            (true, _) => (4, layout.extra),
+            (false, Layer::Dense(_)) => (1, 0),
+            (false, _) => (1, layout.extra),
+        };
+        let x = Planes::new(&input, layer.halo() + extra).banded(bands)?;
+        let y = Planes::new(&output, extra).banded(bands)?;
+        let down = match layer {
+            Layer::Conv2d(conv) => usize::from(conv.window.stride[0]),
+            Layer::Pool(pool) => usize::from(pool.window.stride[0]),
+            _ => 1,
+        };
+        if bands > 1 && x.rows() != down * y.rows() {
+            return None;
+        }
+        let right = x.len().next_multiple_of(32);
+        let start = right + if matches!(layer, Layer::Add(_)) { right } else { 0 };
+        let classes = match output.element {
+            Element::Activation => 0,
+            Element::Logit => usize::from(output.channels),
         };
         let mut built = Self {
             layer,
-            input: x_planes,
-            output: y_planes,
+            input: Placed { planes: x, start: 0 },
+            right: Placed { planes: x, start: start.min(right) },
+            output: Placed { planes: y, start },
             learned,
-            x: vec![0; x_planes.len()],
-            y: vec![0; y_bytes],
-            logits: vec![0; logits],
-            scratch,
+            memory: vec![0; start + y.len()],
+            logits: vec![0; classes],
+            scratch: vec![0; layer.scratch(&input, &output) as usize / 4],
         };
         let mut next = 0;
         built.fill(|| {
@@ -179,26 +210,41 @@ impl Built {
         Some(built)
     }
 
-    /// Writes the input, element by element in the order `(channel, y, x)`, and its halo.
+    /// Writes the inputs, element by element in the order `(channel, y, x)`, and their halo.
     pub fn fill(&mut self, mut value: impl FnMut() -> u8) {
-        self.input.fill_halo(&mut self.x);
-        for channel in 0..self.input.channels {
-            for row in 0..self.input.height {
-                let row = self.input.row_mut(&mut self.x, channel, row);
-                row.iter_mut().for_each(|x| *x = value());
-            }
+        let maps = match self.layer {
+            Layer::Add(_) => vec![self.input, self.right],
+            _ => vec![self.input],
+        };
+        for map in maps {
+            let bytes = &mut self.memory[map.start..map.start + map.planes.len()];
+            for_elements(&map.planes, |at| bytes[at] = value());
+            map.planes.fill_halo(bytes);
         }
     }
 
-    /// Runs the layer with the kernels `K` and gives its outputs, halo included: bytes, then
-    /// logits. Whatever the memory held before is overwritten with `dirt`.
+    /// Runs the layer with the kernels `K` and gives its outputs, in the order `(channel, y, x)`:
+    /// activations, then logits. Whatever the memory held before is overwritten with `dirt`.
     pub fn outputs<K: Kernels>(&mut self, dirt: u8) -> (Vec<u8>, Vec<i32>) {
-        self.y.fill(dirt);
+        self.memory[self.output.start..].fill(dirt);
         self.logits.fill(dirt.into());
         self.scratch.fill(u32::from(dirt) * 0x0101_0101);
-        self.output.fill_halo(&mut self.y);
         Run::new(self).run::<K>();
-        (self.y.clone(), self.logits.clone())
+        let mut outputs = Vec::new();
+        if self.logits.is_empty() {
+            let bytes = &self.memory[self.output.start..];
+            for_elements(&self.output.planes, |at| outputs.push(bytes[at]));
+        }
+        (outputs, self.logits.clone())
+    }
+}
+
+/// Calls `each` with the place of every element, in the order `(channel, y, x)`.
+fn for_elements(planes: &Planes, mut each: impl FnMut(usize)) {
+    for channel in 0..planes.channels {
+        for y in 0..planes.height {
+            (0..planes.width).for_each(|x| each(planes.index(channel, y, x)));
+        }
     }
 }
 
@@ -235,9 +281,8 @@ impl<'b> Run<'b> {
 
     /// Runs the layer once with the kernels `K`.
     pub fn run<K: Kernels>(&mut self) {
-        let Built { layer, input, output, learned, x, y, logits, scratch } = &mut *self.built;
-        let x = Input { planes: *input, bytes: x };
-        let y = Sink { planes: *output, bytes: y };
+        let Built { layer, input, right, output, learned, memory, logits, scratch } =
+            &mut *self.built;
         let low = |range| match range {
             Range::Activations { low } => low,
             Range::Logits => 0,
@@ -246,22 +291,50 @@ impl<'b> Run<'b> {
             let epilogue = Epilogue::new(&self.epilogue, learned.weights.rows as usize);
             (learned.layer(&self.stored), epilogue.expect("checked when it was made"))
         });
-        match (layer, learned) {
-            (Layer::Dense(dense), Some((weights, epilogue))) => {
+        match (&*layer, learned) {
+            (Layer::Pool(pool), _) => return K::pool(pool, memory, *input, *output),
+            (Layer::Add(add), _) => return K::add(add, memory, *input, *right, *output),
+            _ => (),
+        }
+        let (x, y) = memory.split_at_mut(output.start);
+        let (weights, epilogue) = learned.expect("the others have weights");
+        let mut rows = weights.rows();
+        let epilogue = &epilogue;
+        match layer {
+            Layer::Dense(dense) => {
                 let target = match dense.range {
-                    Range::Activations { low } => Target::Activations { low, bytes: y.bytes },
+                    Range::Activations { low } => Target::Activations { low, bytes: y },
                     Range::Logits => Target::Logits(logits),
                 };
-                K::dense(&weights, &epilogue, x.bytes, target, scratch);
+                K::dense(&weights, epilogue, x, target, scratch);
             }
-            (Layer::Conv2d(conv), Some((weights, epilogue))) => {
-                K::conv2d(&weights, &epilogue, low(conv.range), &conv.window, x, y, scratch);
+            Layer::Conv2d(conv) => {
+                let x = Input { planes: input.planes, bytes: x };
+                let y = Sink { planes: output.planes, bytes: y };
+                let (low, window) = (low(conv.range), &conv.window);
+                let mut conv = Convolution { rows: &mut rows, epilogue, first: 0, low, window };
+                K::conv2d(&mut conv, x, y, scratch);
             }
-            (Layer::Depthwise(conv), Some((weights, epilogue))) => {
-                K::depthwise(&weights, &epilogue, low(conv.range), &conv.window, x, y, scratch);
+            Layer::Depthwise(conv) => {
+                let planes =
+                    Planes { channels: 1, pad: usize::from(conv.window.halo()), ..input.planes };
+                let (copy, lists) = scratch.split_at_mut(planes.len().div_ceil(4));
+                let copy: &mut [u8] = bytemuck::cast_slice_mut(copy);
+                for first in 0..output.planes.channels {
+                    for line in 0..planes.height {
+                        let from = input.planes.row(x, first, line);
+                        planes.row_mut(copy, 0, line).copy_from_slice(from);
+                    }
+                    planes.fill_halo(copy);
+                    let to = output.channels(first, 1);
+                    let y = Sink { planes: to.planes, bytes: &mut y[to.start - output.start..] };
+                    let x = Input { planes, bytes: copy };
+                    let (low, window) = (low(conv.range), &conv.window);
+                    let mut conv = Convolution { rows: &mut rows, epilogue, first, low, window };
+                    K::conv2d(&mut conv, x, y, lists);
+                }
             }
-            (Layer::Pool(pool), _) => K::pool(pool, x, y),
-            _ => unreachable!("refused when it was built"),
+            Layer::Pool(_) | Layer::Add(_) | Layer::Relayout(_) => unreachable!("handled above"),
         }
     }
 }

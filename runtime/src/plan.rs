@@ -1,17 +1,22 @@
-//! Arena offsets: made on the host, checked on load.
+//! Arena offsets and layouts: made on the host, checked on load.
 //!
 //! A tensor lives from the layer that writes it to the last layer that reads it; the input lives
 //! from the start, the output to the end. Tensors that live at the same time may not share bytes,
-//! but for a layer that works in place: a [`Relayout`](crate::layer::Relayout) between equal
-//! layouts, and an [`Add`](crate::layer::Add) over its left input.
+//! but for a layer that works in place (see [`in_place`]).
+//!
+//! A convolution whose output is read by nothing but the [`Add`](crate::layer::Add) right behind it is *joined* with it:
+//! both run in turns of [`JOINED`] channels, so that only so many of the output exist at a time.
 
 use crate::artifact::{MAX_TENSORS, Model, ParseError, Placement};
 use crate::family::Family;
-use crate::kernel::storage;
+use crate::kernel::{Planes, storage};
 use crate::layer::{Element, Layer, Tensor, TensorId};
 
 /// Alignment of every tensor and scratch in the arena.
 pub const ALIGNMENT: u32 = 4;
+
+/// Channels of a joined convolution that exist at a time.
+pub const JOINED: u16 = 2;
 
 /// The span of layers during which a tensor's bytes are spoken for, both ends included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -20,6 +25,10 @@ pub(crate) struct Life {
     pub first: u8,
     /// The last layer that reads it; one past the last layer for the output.
     pub last: u8,
+    /// How many layers read it.
+    readers: u8,
+    /// Whether it is the output of a convolution that is joined with the sum behind it.
+    pub joined: bool,
 }
 
 impl Life {
@@ -32,41 +41,115 @@ impl Life {
     }
 }
 
-/// Lives of the tensors of a graph whose order was checked.
-pub(crate) fn lives(layers: impl Iterator<Item = Layer>) -> [Life; MAX_TENSORS] {
-    let mut lives = [Life::default(); MAX_TENSORS];
-    let mut output = 0;
-    let mut count = 0;
-    for (index, layer) in (0u8..).zip(layers) {
-        let (left, right) = layer.inputs();
-        for id in [Some(left), right].into_iter().flatten() {
-            if let Some(life) = lives.get_mut(usize::from(id)) {
-                life.last = index;
+/// Lives of the tensors of a graph whose order was checked, by their index.
+pub(crate) struct Lives([Life; MAX_TENSORS]);
+
+impl Lives {
+    pub(crate) fn new(layers: impl Iterator<Item = Layer>) -> Self {
+        let mut lives = Self([Life::default(); MAX_TENSORS]);
+        let mut before: Option<Layer> = None;
+        let mut count = 0;
+        for (index, layer) in (0u8..).zip(layers) {
+            let (left, right) = layer.inputs();
+            for id in [Some(left), right].into_iter().flatten() {
+                lives.change(id, |life| {
+                    (life.last, life.readers) = (index, life.readers.saturating_add(1));
+                });
             }
+            let joined = before.filter(|conv| joins(conv, &layer)).map(|conv| conv.output());
+            // Whether something else reads the convolution is not known yet; then this sum lives a
+            // layer longer than it must.
+            let first = index - u8::from(joined.is_some());
+            let life = Life { first, last: index, ..Life::default() };
+            lives.change(layer.output(), |of| *of = life);
+            if let Some(id) = joined {
+                lives.change(id, |life| life.joined = true);
+            }
+            (before, count) = (Some(layer), index + 1);
         }
-        output = layer.output();
-        if let Some(life) = lives.get_mut(usize::from(output)) {
-            *life = Life { first: index, last: index };
+        if let Some(last) = before {
+            lives.change(last.output(), |life| life.last = count);
         }
-        count = index + 1;
+        lives.0.iter_mut().for_each(|life| life.joined &= life.readers == 1);
+        lives
     }
-    if let Some(life) = lives.get_mut(usize::from(output)) {
-        life.last = count;
+
+    pub(crate) fn of(&self, id: TensorId) -> Life {
+        self.0.get(usize::from(id)).copied().unwrap_or_default()
     }
-    lives
+
+    fn change(&mut self, id: TensorId, change: impl FnOnce(&mut Life)) {
+        if let Some(life) = self.0.get_mut(usize::from(id)) {
+            change(life);
+        }
+    }
 }
 
-/// Whether `layer` may write its output over its first input, given where both lie.
+/// Whether `next` adds something to the output of the convolution `layer` that this does not read.
+fn joins(layer: &Layer, next: &Layer) -> bool {
+    match (layer, next) {
+        (Layer::Conv2d(conv), Layer::Add(add)) if Family::Add.is_linked() => {
+            let inputs = [add.left, add.right];
+            let of_this = inputs.iter().filter(|input| **input == conv.output).count();
+            of_this == 1 && !inputs.contains(&conv.input)
+        }
+        _ => false,
+    }
+}
+
+/// What exists of `tensor` at a time, where the layer that writes it is `joined`.
+pub(crate) fn part(tensor: &Tensor, joined: bool) -> Tensor {
+    let channels = if joined { tensor.channels.min(JOINED) } else { tensor.channels };
+    Tensor { channels, ..*tensor }
+}
+
+/// Layout of a tensor: its shape, halo and bands.
+pub(crate) fn planes(tensor: &Tensor, place: Placement) -> Option<Planes> {
+    Planes::new(tensor, place.pad).banded(place.bands)
+}
+
+/// Whether `layer` may write its output over its input `over`, given where both lie: a relayout that
+/// changes nothing, a sum, and layers that go through planes or rows in order and make less of them.
 pub(crate) fn in_place(
     layer: &Layer,
+    over: TensorId,
     input: (&Tensor, Placement),
     output: (&Tensor, Placement),
 ) -> bool {
-    let same_place = input.1 == output.1;
+    let (Some(x), Some(y)) = (planes(input.0, input.1), planes(output.0, output.1)) else {
+        return false;
+    };
+    if input.1.offset != output.1.offset {
+        return false;
+    }
     match layer {
-        Layer::Add(add) if Family::Add.is_linked() => same_place && add.left != add.right,
-        Layer::Relayout(_) => same_place && output.1.pad == 0,
+        Layer::Add(add) if Family::Add.is_linked() => {
+            input.1 == output.1 && add.left != add.right && [add.left, add.right].contains(&over)
+        }
+        Layer::Depthwise(_) if Family::Depthwise.is_linked() => y.plane() <= x.plane(),
+        Layer::Pool(pool) if Family::Pool.is_linked() => {
+            let vector = y.height == 1 && y.width == 1;
+            pool.window.padding == [0; 4]
+                && y.pad == 0
+                && (x.bands == y.bands || vector)
+                && y.plane() <= x.plane()
+                && y.stride() <= x.stride()
+        }
+        Layer::Relayout(_) => x.pad == 0 && y.pad == 0 && x.bands == 1 && y.bands == 1,
         _ => false,
+    }
+}
+
+/// Whether a layer can work between these layouts.
+pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &Planes) -> bool {
+    let steps =
+        |down: u8| x.bands == y.bands && (x.bands == 1 || x.rows() == usize::from(down) * y.rows());
+    match layer {
+        Layer::Dense(_) | Layer::Depthwise(_) => x.bands == 1 && y.bands == 1,
+        Layer::Conv2d(conv) => steps(conv.window.stride[0]),
+        Layer::Pool(pool) => steps(pool.window.stride[0]) || (y.height == 1 && y.bands == 1),
+        Layer::Add(_) => x.bands == y.bands && right.is_none_or(|right| right.bands == y.bands),
+        Layer::Relayout(_) => true,
     }
 }
 
@@ -95,10 +178,10 @@ pub(crate) fn halo(
     (halo == 0 || !flat).then_some(halo)
 }
 
-/// Checks the plan of a model whose graph was checked: bounds, alignment, halos, overlaps.
+/// Checks the plan of a model whose graph was checked: bounds, alignment, layouts, overlaps.
 pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
     let layers = || model.steps().map(|step| step.layer);
-    let lives = lives(layers());
+    let lives = Lives::new(layers());
     let mut ends: heapless::Vec<(u32, u32, Life), MAX_TENSORS> = heapless::Vec::new();
 
     for id in 0..model.tensor_count() {
@@ -110,9 +193,15 @@ pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
             let expected = expected.unwrap_or(0);
             return Err(ParseError::Halo { tensor: id, found: place.pad, expected });
         }
-        let bytes = storage(&tensor, place.pad).ok_or(ParseError::Storage { tensor: id })?;
+        let plain = id == 0 || id == model.output_id();
+        if planes(&tensor, place).is_none() || (plain && place.bands != 1) {
+            return Err(ParseError::Bands { tensor: id, found: place.bands });
+        }
+        let part = part(&tensor, lives.of(id).joined);
+        let bytes =
+            storage(&part, place.pad, place.bands).ok_or(ParseError::Storage { tensor: id })?;
         let (start, end) = region(id, place.offset, bytes.into(), model.arena)?;
-        let life = lives.get(usize::from(id)).copied().unwrap_or_default();
+        let life = lives.of(id);
         for (other, &(other_start, other_end, other_life)) in (0u8..).zip(ends.iter()) {
             let overlaps = start < other_end && other_start < end;
             if overlaps && life.meets(other_life) && !shares(model, &lives, other, id) {
@@ -123,6 +212,14 @@ pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
     }
 
     for step in model.steps() {
+        let layout = |id: TensorId| planes(&model.tensor(id)?, model.placement(id)?);
+        let (left, right) = step.layer.inputs();
+        let (x, right, y) = (layout(left), right.and_then(layout), layout(step.layer.output()));
+        if !x.zip(y).is_some_and(|(x, y)| bands_fit(&step.layer, &x, right.as_ref(), &y)) {
+            let tensor = step.layer.output();
+            let found = model.placement(tensor).map_or(0, |place| place.bands);
+            return Err(ParseError::Bands { tensor, found });
+        }
         let bytes = step.layer.scratch(&step.input, &step.output);
         if bytes == 0 {
             continue;
@@ -138,15 +235,19 @@ pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
 }
 
 /// Whether a layer works in place between the two tensors and nothing reads the first afterwards.
-fn shares(model: &Model<'_>, lives: &[Life], one: TensorId, other: TensorId) -> bool {
+fn shares(model: &Model<'_>, lives: &Lives, one: TensorId, other: TensorId) -> bool {
     model.steps().any(|step| {
-        let (input, output) = (step.layer.inputs().0, step.layer.output());
-        let pair = (input, output) == (one, other) || (input, output) == (other, one);
-        let dies_here = lives.get(usize::from(input)).is_some_and(|life| life.last == step.index);
-        let (Some(from), Some(to)) = (model.placement(input), model.placement(output)) else {
-            return false;
-        };
-        pair && dies_here && in_place(&step.layer, (&step.input, from), (&step.output, to))
+        let output = step.layer.output();
+        let (left, right) = step.layer.inputs();
+        [Some(left), right].into_iter().flatten().any(|input| {
+            let pair = (input, output) == (one, other) || (input, output) == (other, one);
+            let (Some(from), Some(to)) = (model.placement(input), model.placement(output)) else {
+                return false;
+            };
+            let Some(tensor) = model.tensor(input) else { return false };
+            pair && lives.of(input).last == step.index
+                && in_place(&step.layer, input, (&tensor, from), (&step.output, to))
+        })
     })
 }
 
@@ -168,9 +269,9 @@ mod make {
     use alloc::vec;
     use alloc::vec::Vec;
 
-    use super::{Life, halo, lives};
+    use super::{Life, Lives, bands_fit, halo, in_place, part, planes};
     use crate::artifact::{MAX_LAYERS, MAX_TENSORS, Placement};
-    use crate::kernel::{MAX_STORAGE, storage};
+    use crate::kernel::{BANDS, MAX_STORAGE, storage};
     use crate::layer::{Layer, Tensor, TensorId};
 
     /// Where everything lies.
@@ -251,31 +352,37 @@ mod make {
         if let Some(index) = layers.iter().position(missing) {
             return Err(PlanError::Missing(index));
         }
-        let lives = lives(layers.iter().copied());
-        let mut blocks: Vec<Block> = Vec::new();
+        let lives = Lives::new(layers.iter().copied());
         let mut placements = Vec::new();
         for (id, tensor) in (0u8..).zip(tensors) {
             let pad = halo(id, tensor, layers.iter().copied()).ok_or(PlanError::Halo(id))?;
-            let bytes = storage(tensor, pad).ok_or(PlanError::Tensor(id))?;
-            placements.push(Placement { offset: 0, pad });
-            let life = lives[usize::from(id)];
-            let block = Block { bytes: bytes.into(), life, tensor: Some(id), layer: 0, over: None };
-            blocks.push(block);
+            placements.push(Placement { offset: 0, pad, bands: 1 });
         }
-        for layer in layers {
-            let (input, output) = (usize::from(layer.inputs().0), usize::from(layer.output()));
-            let flat = placements[output].pad == 0 && placements[input].pad == 0;
-            let equal = placements[output].pad == placements[input].pad;
-            let possible = match layer {
-                Layer::Relayout(_) => flat,
-                Layer::Add(add) => equal && add.left != add.right,
-                _ => false,
+        choose_bands(tensors, layers, &mut placements);
+        let mut blocks: Vec<Block> = Vec::new();
+        for ((id, tensor), place) in (0u8..).zip(tensors).zip(&placements) {
+            let life = lives.of(id);
+            let bytes = storage(&part(tensor, life.joined), place.pad, place.bands);
+            let bytes = bytes.ok_or(PlanError::Tensor(id))?.into();
+            blocks.push(Block { bytes, life, tensor: Some(id), layer: 0, over: None });
+        }
+        for (index, layer) in (0u8..).zip(layers) {
+            let (left, right) = layer.inputs();
+            let output = usize::from(layer.output());
+            let dies = |id: &TensorId| {
+                let place = |id: usize| (&tensors[id], placements[id]);
+                let input = usize::from(*id);
+                lives.of(*id).last == index
+                    && !lives.of(*id).joined
+                    && *id != 0
+                    && in_place(layer, *id, place(input), place(output))
             };
             // A chain of tensors that work in place is one block, from its first life to its last.
-            if possible && lives[input].last == lives[output].first && input != 0 {
+            if let Some(input) = [Some(left), right].into_iter().flatten().find(dies) {
+                let input = usize::from(input);
                 let root = blocks[input].over.unwrap_or(input);
                 blocks[output].over = Some(root);
-                blocks[root].life.last = blocks[root].life.last.max(lives[output].last);
+                blocks[root].life.last = blocks[root].life.last.max(blocks[output].life.last);
                 blocks[root].bytes = blocks[root].bytes.max(blocks[output].bytes);
             }
         }
@@ -283,7 +390,7 @@ mod make {
             let input = &tensors[usize::from(layer.inputs().0)];
             let bytes = layer.scratch(input, &tensors[usize::from(layer.output())]);
             if bytes > 0 {
-                let life = Life { first: index, last: index };
+                let life = Life { first: index, last: index, ..Life::default() };
                 blocks.push(Block { bytes, life, tensor: None, layer: index, over: None });
             }
         }
@@ -298,6 +405,74 @@ mod make {
             }
         }
         Ok(plan)
+    }
+
+    /// Bands the maps around convolutions with windows larger than 1×1 wherever all layers between
+    /// them can use it: their taps are then aligned words.
+    fn choose_bands(tensors: &[Tensor], layers: &[Layer], placements: &mut [Placement]) {
+        let whole = |layer: &Layer| match layer {
+            Layer::Pool(pool) => tensors[usize::from(pool.output)].height == 1,
+            Layer::Relayout(_) => true,
+            _ => false,
+        };
+        let last = layers.last().map(Layer::output);
+        for ((id, tensor), place) in (0u8..).zip(tensors).zip(placements.iter_mut()) {
+            let banded = Placement { bands: BANDS, ..*place };
+            // Input and output are seen from outside, in the order of their elements.
+            let inside = id > 0 && Some(id) != last;
+            if inside && planes(tensor, banded).is_some() {
+                *place = banded;
+            }
+        }
+        // Layers that cannot work between banded maps make theirs plain, until none is left.
+        loop {
+            let mut changed = false;
+            for layer in layers.iter().filter(|layer| !whole(layer)) {
+                let (left, right) = layer.inputs();
+                let at =
+                    |id: TensorId| planes(&tensors[usize::from(id)], placements[usize::from(id)]);
+                let (x, right_planes, y) = (at(left), right.and_then(at), at(layer.output()));
+                let fits = match (x, y) {
+                    (Some(x), Some(y)) => bands_fit(layer, &x, right_planes.as_ref(), &y),
+                    _ => false,
+                };
+                if !fits {
+                    for id in [Some(left), right, Some(layer.output())].into_iter().flatten() {
+                        changed |= placements[usize::from(id)].bands != 1;
+                        placements[usize::from(id)].bands = 1;
+                    }
+                }
+            }
+            for layer in layers.iter().filter(|layer| whole(layer)) {
+                if let Layer::Pool(pool) = layer {
+                    placements[usize::from(pool.output)].bands = 1;
+                }
+            }
+            if !changed {
+                break;
+            }
+        }
+        // Of the maps that are left, those pay that a wide window reads, and those joined to them.
+        let mut pays = vec![false; tensors.len()];
+        loop {
+            let before = pays.clone();
+            for layer in layers.iter().filter(|layer| !whole(layer)) {
+                let (left, right) = layer.inputs();
+                let wide = matches!(layer, Layer::Conv2d(conv) if conv.window.area() > 1);
+                let ids = [Some(left), right, Some(layer.output())];
+                let ids: Vec<usize> = ids.into_iter().flatten().map(usize::from).collect();
+                let any = wide || ids.iter().any(|id| pays[*id]);
+                ids.iter().for_each(|id| pays[*id] |= any && placements[*id].bands != 1);
+            }
+            if pays == before {
+                break;
+            }
+        }
+        placements
+            .iter_mut()
+            .zip(pays)
+            .filter(|(_, pays)| !pays)
+            .for_each(|(place, _)| place.bands = 1);
     }
 
     /// Largest first, each at the lowest offset that is free during its life.
@@ -377,9 +552,36 @@ mod tests {
     #[test]
     fn lives_end_with_the_last_reader() {
         let (_, layers) = residual();
-        let lives = lives(layers.into_iter());
-        let ends: alloc::vec::Vec<_> = lives[..7].iter().map(|l| (l.first, l.last)).collect();
+        let lives = Lives::new(layers.into_iter());
+        let ends: alloc::vec::Vec<_> =
+            (0..7).map(|id| (lives.of(id).first, lives.of(id).last)).collect();
         assert_eq!(ends, [(0, 0), (0, 1), (1, 3), (2, 3), (3, 4), (4, 5), (5, 6)]);
+    }
+
+    #[test]
+    fn a_residual_block_needs_two_maps_and_some_channels_of_a_third() {
+        let map = Tensor::map(16, 8, 8, 0);
+        let one = f16::ONE.to_bits();
+        let add = Add { left: 3, right: 1, output: 4, scales: [one; 2], shift: 0, low: 0 };
+        let layers = [
+            Layer::Relayout(Relayout { input: 0, output: 1 }),
+            conv(1, 2),
+            conv(2, 3),
+            Layer::Add(add),
+            conv(4, 5),
+        ];
+        let plan = make(&[map; 6], &layers).unwrap();
+        let lives = Lives::new(layers.iter().copied());
+        assert!(lives.of(3).joined);
+        assert_eq!(lives.of(4).first, 2);
+        assert_eq!(plan.placements[1], plan.placements[4], "the sum takes the place of its input");
+        let places = plan.placements.iter();
+        let layouts: alloc::vec::Vec<_> = places.map(|place| (place.pad, place.bands)).collect();
+        assert_eq!(layouts, [(0, 1), (1, 4), (1, 4), (0, 4), (1, 4), (0, 4)]);
+        let banded = storage(&map, 1, 4).unwrap();
+        assert_eq!(banded, 4 * (16 * (2 + 2) * (8 + 1) + 1));
+        let scratch = layers[1].scratch(&map, &map) as u32;
+        assert_eq!(plan.arena, 2 * banded + 2 * 64 + scratch);
     }
 
     #[test]

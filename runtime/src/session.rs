@@ -1,14 +1,14 @@
 //! Running a model in a block of RAM that the caller owns.
 
-use core::fmt;
-use core::ops::Range;
+mod run;
 
-use crate::artifact::{Model, Op, Step, Task};
-use crate::epilogue::Affine;
-use crate::family::Family;
-use crate::kernel::{Kernels, Planes, Sink, Source, Target, Words, storage};
-use crate::layer::{Add, Element, Layer, MAX_ACTIVATION, TensorId};
-use crate::plan;
+use core::fmt;
+
+use crate::artifact::{Model, Step, Task};
+use crate::kernel::{Kernels, Native, Source};
+use crate::layer::{Element, MAX_ACTIVATION};
+use crate::plan::{self, Lives};
+use run::Runner;
 
 /// RAM of a session: `N` bytes, aligned for every kernel. Take `N` from [`Model::arena_len`].
 #[derive(Clone, Debug)]
@@ -157,7 +157,7 @@ impl<'m, 'a> Session<'m, 'a> {
     /// # Errors
     /// [`InferError`]; the input is as it was, but after [`InferError::ArtifactChanged`].
     pub fn infer(&mut self, task: Task<'_>) -> Result<Output<'_>, InferError> {
-        self.infer_with::<Words>(task)
+        self.infer_with::<Native>(task)
     }
 
     /// Runs the model under `task` with the kernels `K`. All kernels give the same bits.
@@ -169,7 +169,8 @@ impl<'m, 'a> Session<'m, 'a> {
     }
 
     /// As [`Session::infer_with`], and shows each layer's output to `observe` when it is written.
-    /// Logits are four bytes each, in the target's order.
+    /// Logits are four bytes each, in the target's order. A convolution that is joined with the sum
+    /// behind it (see [`crate::plan`]) is not shown: it never exists as a whole.
     ///
     /// # Errors
     /// As [`Session::infer_with`].
@@ -190,20 +191,30 @@ impl<'m, 'a> Session<'m, 'a> {
         if let Some((index, &found)) = input.find(|&(_, &byte)| byte > MAX_ACTIVATION) {
             return Err(InferError::Input { index, found });
         }
+        let lives = Lives::new(self.model.steps().map(|step| step.layer));
+        let mut runner = Runner { model: &self.model, arena: self.arena };
         let mut output = 0;
         let mut layers = 0;
-        for op in task.program(&self.model) {
-            self.run::<K>(&op).ok_or(InferError::ArtifactChanged)?;
-            output = op.step.layer.output();
-            let (planes, range) = self.region(output).ok_or(InferError::ArtifactChanged)?;
-            observe(&op.step, Source { planes, bytes: self.arena.get(range).unwrap_or_default() });
+        let mut ops = task.program(&self.model);
+        while let Some(mut op) = ops.next() {
             layers += 1;
+            if lives.of(op.step.layer.output()).joined {
+                let conv = op;
+                op = ops.next().ok_or(InferError::ArtifactChanged)?;
+                layers += 1;
+                runner.run_joined::<K>(&conv, &op).ok_or(InferError::ArtifactChanged)?;
+            } else {
+                runner.run::<K>(&op).ok_or(InferError::ArtifactChanged)?;
+            }
+            output = op.step.layer.output();
+            let (planes, bytes) = runner.map(output).ok_or(InferError::ArtifactChanged)?;
+            planes.fill_halo(bytes);
+            observe(&op.step, Source { planes, bytes });
         }
         if layers != self.model.layer_count() {
             return Err(InferError::ArtifactChanged);
         }
-        let range = self.region(output).ok_or(InferError::ArtifactChanged)?.1;
-        let bytes = self.arena.get(range).unwrap_or_default();
+        let bytes = runner.into_bytes(output).ok_or(InferError::ArtifactChanged)?;
         let tensor = self.model.output();
         let elements = tensor.elements().unwrap_or(0) as usize;
         Ok(match tensor.element {
@@ -217,147 +228,6 @@ impl<'m, 'a> Session<'m, 'a> {
             }
         })
     }
-
-    /// Layout and bytes of a tensor in the arena.
-    fn region(&self, id: TensorId) -> Option<(Planes, Range<usize>)> {
-        let (tensor, place) = (self.model.tensor(id)?, self.model.placement(id)?);
-        let start = place.offset as usize;
-        let bytes = storage(&tensor, place.pad)? as usize;
-        Some((Planes::new(&tensor, place.pad), start..start + bytes))
-    }
-
-    /// Runs one layer; `None` where the artifact no longer is what was checked.
-    fn run<K: Kernels>(&mut self, op: &Op<'_>) -> Option<()> {
-        let step = &op.step;
-        let (input, output) = (step.layer.inputs().0, step.layer.output());
-        let (x_planes, x_range) = self.region(input)?;
-        let (y_planes, y_range) = self.region(output)?;
-        match &step.layer {
-            Layer::Add(add) if Family::Add.is_linked() => {
-                return self.add(add, x_planes, x_range, y_planes, y_range);
-            }
-            Layer::Relayout(_) if x_range == y_range => return Some(()),
-            _ => {}
-        }
-        let (x, y, scratch) = self.split(step, x_range, y_range)?;
-        let x = Source { planes: x_planes, bytes: x };
-        match (&step.layer, &op.learned) {
-            (Layer::Dense(dense), Some((weights, epilogue))) => {
-                let target = match step.output.element {
-                    Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
-                    Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
-                };
-                K::dense(weights, epilogue, x.bytes, target, scratch);
-            }
-            (Layer::Conv2d(conv), Some((weights, epilogue))) => {
-                let y = halo_filled(y_planes, y);
-                K::conv2d(weights, epilogue, conv.range.low(), &conv.window, x, y, scratch);
-            }
-            (Layer::Depthwise(conv), Some((weights, epilogue)))
-                if Family::Depthwise.is_linked() =>
-            {
-                let y = halo_filled(y_planes, y);
-                K::depthwise(weights, epilogue, conv.range.low(), &conv.window, x, y, scratch);
-            }
-            (Layer::Pool(pool), _) if Family::Pool.is_linked() => {
-                K::pool(pool, x, halo_filled(y_planes, y))
-            }
-            (Layer::Relayout(_), _) => relayout(x, halo_filled(y_planes, y)),
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// Disjoint borrows of input, output and scratch.
-    fn split(
-        &mut self,
-        step: &Step<'_>,
-        x: Range<usize>,
-        y: Range<usize>,
-    ) -> Option<(&[u8], &mut [u8], &mut [u32])> {
-        let start = step.scratch as usize;
-        let bytes = usize::try_from(step.layer.scratch(&step.input, &step.output)).ok()?;
-        if bytes == 0 {
-            let [x, y] = self.arena.get_disjoint_mut([x, y]).ok()?;
-            return Some((x, y, &mut []));
-        }
-        let scratch = start..start.checked_add(bytes)?;
-        let [x, y, scratch] = self.arena.get_disjoint_mut([x, y, scratch]).ok()?;
-        Some((x, y, bytemuck::try_cast_slice_mut(scratch).ok()?))
-    }
-
-    fn add(
-        &mut self,
-        add: &Add,
-        x_planes: Planes,
-        x_range: Range<usize>,
-        y_planes: Planes,
-        y_range: Range<usize>,
-    ) -> Option<()> {
-        let (right_planes, right_range) = self.region(add.right)?;
-        let (scales, shift) = add.fixed_point()?;
-        let sum = |left: u8, right: u8| {
-            let product =
-                i64::from(left) * i64::from(scales[0]) + i64::from(right) * i64::from(scales[1]);
-            Affine { scale: 0, shift }.after(product, add.low)
-        };
-        if x_range == y_range {
-            let [right, y] = self.arena.get_disjoint_mut([right_range, y_range]).ok()?;
-            for_rows(&y_planes, |c, row| {
-                let right = right_planes.row(right, c, row);
-                let y = y_planes.row_mut(y, c, row);
-                y.iter_mut().zip(right).for_each(|(y, &right)| *y = sum(*y, right));
-            });
-            y_planes.fill_halo(y);
-            return Some(());
-        }
-        // Left and right may be the same tensor, so that only the output is borrowed apart.
-        let (before, rest) = self.arena.split_at_mut_checked(y_range.start)?;
-        let (y, after) = rest.split_at_mut_checked(y_range.len())?;
-        let at = |range: Range<usize>| match range.start.checked_sub(y_range.end) {
-            Some(start) => after.get(start..start + range.len()),
-            None => before.get(range),
-        };
-        let (left, right) = (at(x_range)?, at(right_range)?);
-        let y = halo_filled(y_planes, y);
-        for_rows(&y_planes, |c, row| {
-            let (left, right) = (x_planes.row(left, c, row), right_planes.row(right, c, row));
-            let y = y_planes.row_mut(y.bytes, c, row);
-            y.iter_mut().zip(left.iter().zip(right)).for_each(|(y, (&l, &r))| *y = sum(l, r));
-        });
-        Some(())
-    }
-}
-
-fn for_rows(planes: &Planes, mut each: impl FnMut(usize, usize)) {
-    for channel in 0..planes.channels {
-        for row in 0..planes.height {
-            each(channel, row);
-        }
-    }
-}
-
-fn halo_filled(planes: Planes, bytes: &mut [u8]) -> Sink<'_> {
-    planes.fill_halo(bytes);
-    Sink { planes, bytes }
-}
-
-/// Copies element by element in the order `(channel, y, x)`.
-fn relayout(x: Source<'_>, y: Sink<'_>) {
-    let same_shape = x.planes.width == y.planes.width && x.planes.height == y.planes.height;
-    let mut flat = 0;
-    for_rows(&x.planes, |channel, row| {
-        let from = x.planes.row(x.bytes, channel, row);
-        let to = if same_shape {
-            Some(y.planes.row_mut(y.bytes, channel, row))
-        } else {
-            y.bytes.get_mut(flat..flat + from.len())
-        };
-        flat += from.len();
-        if let Some(to) = to {
-            to.iter_mut().zip(from).for_each(|(to, &from)| *to = from);
-        }
-    });
 }
 
 /// What the last layer gave.

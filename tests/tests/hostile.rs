@@ -249,7 +249,9 @@ fn placements_at(file: &[u8]) -> usize {
     let model = Model::parse(file).unwrap();
     let bytes: Vec<u8> = (0..model.tensor_count())
         .filter_map(|id| model.placement(id))
-        .flat_map(|place| [place.offset.to_le_bytes().to_vec(), vec![place.pad]].concat())
+        .flat_map(|place| {
+            [place.offset.to_le_bytes().to_vec(), vec![place.pad, place.bands]].concat()
+        })
         .collect();
     file.windows(bytes.len()).position(|window| window == bytes).expect("the plan is in the file")
 }
@@ -262,7 +264,7 @@ fn plans_that_overlap_or_lack_a_halo_are_named() {
     let place = |id: u8| model.placement(id).unwrap();
     let edit = |tensor: usize, offset: u32, pad: u8| {
         let mut edited = file.clone();
-        let entry = at + 5 * tensor;
+        let entry = at + 6 * tensor;
         edited[entry..entry + 4].copy_from_slice(&offset.to_le_bytes());
         edited[entry + 4] = pad;
         reseal(&mut edited);
@@ -270,8 +272,8 @@ fn plans_that_overlap_or_lack_a_halo_are_named() {
     };
     let error = edit(3, place(2).offset, place(3).pad);
     assert_eq!(error, ParseError::Overlap { first: 2, second: 3 });
-    let error = edit(2, place(2).offset, 0);
-    assert_eq!(error, ParseError::Halo { tensor: 2, found: 0, expected: 1 });
+    let error = edit(1, place(1).offset, 0);
+    assert_eq!(error, ParseError::Halo { tensor: 1, found: 0, expected: 1 });
     let error = edit(8, 2, 0);
     assert!(matches!(error, ParseError::Placement { index: 8, .. }), "{error:?}");
     let error = edit(8, u32::MAX - 3, 0);

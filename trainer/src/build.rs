@@ -152,6 +152,10 @@ mod tests {
             let tensors = trace::<Words>(&model, task, &mut arena, &image).unwrap();
             for step in model.steps().filter(|step| step.weights.is_some()) {
                 let values = &tensors[usize::from(step.layer.output())];
+                // A convolution that is joined with the sum behind it never exists as a whole.
+                if values.is_empty() {
+                    continue;
+                }
                 let share = |wanted: &dyn Fn(i32) -> bool| {
                     values.iter().filter(|&&value| wanted(value)).count() as f64
                         / values.len() as f64

@@ -69,7 +69,7 @@ pub fn verify(
 }
 
 /// Every tensor that the runtime makes of one image, by its index: activations, or logits in Q16.
-/// The input's place is left empty.
+/// The places of the input, and of convolutions that never exist as a whole, are left empty.
 ///
 /// # Errors
 /// [`EvaluateError`] where the model cannot be run.
@@ -95,11 +95,16 @@ fn values(tensor: &Tensor, output: &Source) -> Vec<i32> {
             let logits = output.bytes.as_chunks::<4>().0.iter();
             logits.map(|logit| i32::from_ne_bytes(*logit)).take(count).collect()
         }
-        Element::Activation => (0..output.planes.channels)
-            .flat_map(|channel| (0..output.planes.height).map(move |row| (channel, row)))
-            .flat_map(|(channel, row)| output.planes.row(output.bytes, channel, row))
-            .map(|&byte| byte.into())
-            .collect(),
+        Element::Activation => {
+            let planes = &output.planes;
+            let lines = (0..planes.channels)
+                .flat_map(|channel| (0..planes.height).map(move |line| (channel, line)));
+            let element = |(c, y, x)| i32::from(output.bytes[planes.index(c, y, x)]);
+            lines
+                .flat_map(|(c, y)| (0..planes.width).map(move |x| (c, y, x)))
+                .map(element)
+                .collect()
+        }
     }
 }
 

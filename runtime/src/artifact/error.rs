@@ -154,6 +154,14 @@ pub enum ParseError {
         /// The layer's.
         expected: u8,
     },
+    /// Bands that are neither 1 nor 4, that do not fit the map, or that a layer which touches it cannot
+    /// use.
+    Bands {
+        /// Index of the tensor.
+        tensor: u8,
+        /// The plan's.
+        found: u8,
+    },
     /// Two tensors that live at the same time share bytes of the arena.
     Overlap {
         /// Index of the one tensor.
@@ -242,6 +250,12 @@ impl fmt::Display for ParseError {
             }
             Self::Halo { tensor, found, expected } => {
                 write!(f, "tensor {tensor}: a halo of {found} where {expected} is expected")
+            }
+            Self::Bands { tensor, found } => {
+                write!(
+                    f,
+                    "tensor {tensor}: {found} bands, which it or a layer around it cannot have"
+                )
             }
             Self::Overlap { first, second } => {
                 write!(f, "tensors {first} and {second} live at the same time and overlap")

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! backbone   seed, tensor count, tensors (8 bytes each), layer count, layers
-//! plan       a Placement (5 bytes) a tensor, a scratch offset a layer
+//! plan       a Placement (6 bytes) a tensor, a scratch offset a layer
 //! tasks      count, then for each: name, classes, labels, a MaskPart for every weighted layer
 //! ```
 //! A patch has the third part only, with one task.
@@ -25,13 +25,15 @@ pub struct Placement {
     /// First byte, a multiple of 4.
     #[serde(with = "postcard::fixint::le")]
     pub offset: u32,
-    /// Bytes of halo on each side.
+    /// Rows and columns of halo on each side.
     pub pad: u8,
+    /// 1, or 4 for a banded map: see [`Planes`](crate::kernel::Planes).
+    pub bands: u8,
 }
 
 impl Placement {
     /// Bytes of one placement in the manifest.
-    pub const ENCODED: usize = 5;
+    pub const ENCODED: usize = 6;
 }
 
 /// The mask of one layer in one task.

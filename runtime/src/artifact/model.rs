@@ -5,6 +5,7 @@ use super::manifest::{MAX_LAYERS, MAX_TASKS, MAX_TENSORS, Placement, Stream};
 use super::prologue::{Fingerprint, Kind, PROLOGUE, Prologue, checksum};
 use super::task::{Task, Tasks};
 use crate::family::Family;
+use crate::kernel::storage;
 use crate::layer::{Element, Layer, MAX_ACTIVATION, Source, Tensor, TensorId, Weights};
 use crate::mask::MAX_INPUTS;
 use crate::plan;
@@ -185,6 +186,16 @@ impl<'a> Model<'a> {
     /// Where the tensor of this index lies in the arena.
     pub fn placement(&self, id: TensorId) -> Option<Placement> {
         record(self.placements, Placement::ENCODED, id)
+    }
+
+    /// The bytes of the arena that a tensor has, halo included; of a convolution that is joined with
+    /// the sum behind it only some channels exist at a time (see [`crate::plan`]).
+    pub fn region(&self, id: TensorId) -> Option<core::ops::Range<u32>> {
+        let (tensor, place) = (self.tensor(id)?, self.placement(id)?);
+        let lives = plan::Lives::new(self.steps().map(|step| step.layer));
+        let part = plan::part(&tensor, lives.of(id).joined);
+        let bytes = storage(&part, place.pad, place.bands)?;
+        Some(place.offset..place.offset.checked_add(bytes)?)
     }
 
     /// The layers in the order in which they run.

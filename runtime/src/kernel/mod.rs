@@ -4,13 +4,16 @@ mod layout;
 mod reference;
 mod words;
 
-pub use layout::{MAX_STORAGE, Planes, storage};
+pub use layout::{BANDS, MAX_STORAGE, Planes, storage};
 pub use reference::Reference;
 pub use words::Words;
 
+/// The fastest set for this target.
+pub type Native = Words;
+
 use crate::epilogue::Epilogue;
-use crate::layer::{Pool, Window};
-use crate::mask::LayerWeights;
+use crate::layer::{Add, Pool, Window};
+use crate::mask::{LayerWeights, Rows};
 
 /// Where a dense layer writes.
 pub enum Target<'a> {
@@ -34,12 +37,50 @@ pub struct Source<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A map that is written. The halo is filled by the caller.
+/// A map that is written, but for its halo, which the caller fills afterwards.
 pub struct Sink<'a> {
     /// Shape, halo and zero point.
     pub planes: Planes,
     /// [`Planes::len`] bytes.
     pub bytes: &'a mut [u8],
+}
+
+/// A map in a block of memory that holds others too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Placed {
+    /// Shape, halo and zero point.
+    pub planes: Planes,
+    /// First byte of the halo.
+    pub start: usize,
+}
+
+impl Placed {
+    /// `count` channels from `first` on, as a map of their own.
+    pub fn channels(self, first: usize, count: usize) -> Self {
+        Self {
+            planes: Planes { channels: count, ..self.planes },
+            start: self.start + first * self.planes.plane(),
+        }
+    }
+
+    /// Where row `row` of every band begins in the memory, without halo.
+    pub fn row_start(&self, channel: usize, row: usize) -> usize {
+        self.start + self.planes.row_start(channel, row)
+    }
+}
+
+/// Some output channels of a convolution.
+pub struct Convolution<'a, 'r> {
+    /// Stands at the first channel's row; a kernel takes a row for each channel that it writes.
+    pub rows: &'r mut Rows<'a>,
+    /// Scale and shift of every channel of the layer.
+    pub epilogue: &'r Epilogue<'a>,
+    /// The first channel.
+    pub first: usize,
+    /// Smallest output.
+    pub low: u8,
+    /// Kernel, stride and padding.
+    pub window: &'r Window,
 }
 
 /// One implementation of every layer's sums. Chosen by type, so that a program links one set.
@@ -57,28 +98,19 @@ pub trait Kernels {
         scratch: &mut [u32],
     );
 
-    /// See [`crate::layer::Conv2d`].
-    fn conv2d(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        low: u8,
-        window: &Window,
-        x: Source,
-        y: Sink,
-        scratch: &mut [u32],
-    );
+    /// As many channels as `y` has of a [`crate::layer::Conv2d`]; a [`crate::layer::Depthwise`] is
+    /// run one channel at a time, `x` being a copy of that channel. The halo of `x` covers the
+    /// padding. `x` and `y` are both plain, or both banded, and then each band of `x` has as many rows
+    /// for one of `y` as the window steps down.
+    fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]);
 
-    /// See [`crate::layer::Depthwise`].
-    fn depthwise(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        low: u8,
-        window: &Window,
-        x: Source,
-        y: Sink,
-        scratch: &mut [u32],
-    );
+    /// See [`crate::layer::Pool`]. `y` may begin where `x` does, if [`crate::plan`] allows it: a
+    /// kernel goes through the outputs in the order of their addresses, and none lies behind an
+    /// input that is still to be read. `x` and `y` have the same bands as in a convolution, but for
+    /// windows as large as the map.
+    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed);
 
-    /// See [`crate::layer::Pool`].
-    fn pool(pool: &Pool, x: Source, y: Sink);
+    /// See [`crate::layer::Add`]. All three have the same bands; `y` may lie where one of the others
+    /// does.
+    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed);
 }

@@ -1,25 +1,25 @@
 //! The plain truth: one obvious loop nest a layer, with the kept weights read one by one and every
 //! tap tested by its coordinates. For tests, and to read first.
 
-use super::{Kernels, Sink, Source, Target};
+use super::{Convolution, Kernels, Placed, Sink, Source, Target};
 use crate::epilogue::{Affine, Epilogue};
-use crate::layer::{Pool, PoolKind, Window};
+use crate::layer::{Add, Pool, PoolKind, Window};
 use crate::mask::LayerWeights;
 
 /// The sums, written for reading.
 #[derive(Clone, Copy, Debug)]
 pub struct Reference;
 
-impl Source<'_> {
+impl Placed {
     /// The activation at `(channel, y, x)`; `None` outside of the map.
-    fn at(&self, channel: usize, y: i32, x: i32) -> Option<u8> {
+    fn at(&self, memory: &[u8], channel: usize, y: i32, x: i32) -> Option<u8> {
         let inside = |at: i32, size: usize| usize::try_from(at).ok().filter(|at| *at < size);
         let index = self.planes.index(
             channel,
             inside(y, self.planes.height)?,
             inside(x, self.planes.width)?,
         );
-        self.bytes.get(index).copied()
+        memory.get(self.start + index).copied()
     }
 
     fn zero_point(&self) -> i32 {
@@ -55,81 +55,75 @@ impl Kernels for Reference {
         }
     }
 
-    fn conv2d(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        low: u8,
-        window: &Window,
-        x: Source,
-        y: Sink,
-        _: &mut [u32],
-    ) {
-        let area = window.area().max(1);
-        windows(weights, epilogue, low, window, x, y, |_, input| (input / area, input % area));
-    }
-
-    fn depthwise(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        low: u8,
-        window: &Window,
-        x: Source,
-        y: Sink,
-        _: &mut [u32],
-    ) {
-        windows(weights, epilogue, low, window, x, y, |output, tap| (output, tap));
-    }
-
-    fn pool(pool: &Pool, x: Source, y: Sink) {
+    fn conv2d(conv: &mut Convolution, x: Source, y: Sink, _: &mut [u32]) {
+        let (area, width) = (conv.window.area().max(1), u32::from(conv.window.kernel[1]).max(1));
+        let input = Placed { planes: x.planes, start: 0 };
         for channel in 0..y.planes.channels {
-            for row in 0..y.planes.height {
-                let outputs = y.planes.row_mut(y.bytes, channel, row);
-                for (column, output) in outputs.iter_mut().enumerate() {
-                    *output = pooled(pool, &x, channel, row, column);
-                }
-            }
-        }
-    }
-}
-
-/// Convolutions of both kinds. `locate(output channel, input of the row)` gives the input channel
-/// and the tap under the window.
-fn windows(
-    weights: &LayerWeights,
-    epilogue: &Epilogue,
-    low: u8,
-    window: &Window,
-    x: Source,
-    y: Sink,
-    locate: impl Fn(u32, u32) -> (u32, u32),
-) {
-    let kernel_width = u32::from(window.kernel[1]).max(1);
-    let mut rows = weights.rows();
-    let mut channel = 0;
-    while let Some(weights) = rows.next_row() {
-        let affine = epilogue.row(channel);
-        for row in 0..y.planes.height {
-            let outputs = y.planes.row_mut(y.bytes, channel, row);
-            for (column, output) in outputs.iter_mut().enumerate() {
-                let (top, left) = corner(window, row, column);
-                let tap = |(input, weight): (u32, i32)| {
-                    let (source, tap) = locate(channel as u32, input);
-                    let (ky, kx) = ((tap / kernel_width) as i32, (tap % kernel_width) as i32);
-                    let value = x.at(source as usize, top + ky, left + kx);
-                    weight * value.map_or(x.zero_point(), i32::from)
+            let Some(weights) = conv.rows.next_row() else { return };
+            let affine = conv.epilogue.row(conv.first + channel);
+            for_elements(y.planes.height, y.planes.width, |row, column| {
+                let (top, left) = corner(conv.window, row, column);
+                let tap = |(index, weight): (u32, i32)| {
+                    let (source, tap) = (index / area, index % area);
+                    let (ky, kx) = ((tap / width) as i32, (tap % width) as i32);
+                    let value = input.at(x.bytes, source as usize, top + ky, left + kx);
+                    weight * value.map_or(input.zero_point(), i32::from)
                 };
-                *output = affine.activation(weights.clone().map(tap).sum(), low);
-            }
+                let sum = weights.clone().map(tap).sum();
+                put(
+                    y.bytes,
+                    y.planes.index(channel, row, column),
+                    affine.activation(sum, conv.low),
+                );
+            });
         }
-        channel += 1;
+    }
+
+    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+        for channel in 0..y.planes.channels {
+            for_elements(y.planes.height, y.planes.width, |row, column| {
+                let output = pooled(pool, memory, &x, channel, row, column);
+                put(memory, y.start + y.planes.index(channel, row, column), output);
+            });
+        }
+    }
+
+    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
+        let Some((scales, shift)) = add.fixed_point() else { return };
+        for channel in 0..y.planes.channels {
+            for_elements(y.planes.height, y.planes.width, |row, column| {
+                let term = |from: Placed, scale: i32| {
+                    let value = from.at(memory, channel, row as i32, column as i32).unwrap_or(0);
+                    i64::from(value) * i64::from(scale)
+                };
+                let product = term(left, scales[0]) + term(right, scales[1]);
+                let sum = Affine { scale: 0, shift }.after(product, add.low);
+                put(memory, y.start + y.planes.index(channel, row, column), sum);
+            });
+        }
     }
 }
 
-fn pooled(pool: &Pool, x: &Source, channel: usize, row: usize, column: usize) -> u8 {
+/// Calls `each` with every row and column.
+fn for_elements(height: usize, width: usize, mut each: impl FnMut(usize, usize)) {
+    for row in 0..height {
+        for column in 0..width {
+            each(row, column);
+        }
+    }
+}
+
+fn put(bytes: &mut [u8], at: usize, value: u8) {
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte = value;
+    }
+}
+
+fn pooled(pool: &Pool, memory: &[u8], x: &Placed, channel: usize, row: usize, column: usize) -> u8 {
     let [height, width] = pool.window.kernel.map(i32::from);
     let (top, left) = corner(&pool.window, row, column);
     let taps = (0..height).flat_map(|ky| (0..width).map(move |kx| (top + ky, left + kx)));
-    let values = taps.map(|(y, x_)| x.at(channel, y, x_));
+    let values = taps.map(|(row, column)| x.at(memory, channel, row, column));
     match pool.kind {
         PoolKind::Max => values.flatten().max().unwrap_or(0),
         PoolKind::Average => {

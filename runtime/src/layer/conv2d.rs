@@ -29,10 +29,8 @@ impl Conv2d {
         }
     }
 
-    /// An offset of 4 bytes for every input of a row: the plus list grows from the front, the
-    /// minus list from the back.
     pub(crate) fn scratch(&self, input: &Tensor, output: &Tensor) -> u64 {
-        4 * u64::from(self.weights(input, output).inputs)
+        lists(self.weights(input, output).inputs)
     }
 
     pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {
@@ -42,3 +40,14 @@ impl Conv2d {
             && super::range_fits(self.range, output)
     }
 }
+
+/// Scratch bytes for the kept weights of a pair of rows as lists of offsets: a word for every input,
+/// a word a list and tail for the kernels that end and round their lists, and a table of the offset
+/// of every input in half a word each.
+pub(super) fn lists(inputs: u32) -> u64 {
+    let inputs = u64::from(inputs);
+    4 * (inputs + LIST_ENDS) + 2 * inputs.next_multiple_of(crate::random::WORD as u64)
+}
+
+/// Words beside the offsets themselves.
+const LIST_ENDS: u64 = 24;

@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::{Planes, storage};
+
 use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
 
 /// `y[c] = epilogue(window of x[c])`: a convolution with as many groups as channels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Depthwise {
-    /// A map whose halo covers the padding.
+    /// A plain map; its padding is made in scratch, plane by plane.
     pub input: TensorId,
-    /// A map with as many channels.
+    /// A plain map with as many channels. It may take the place of the input if its planes are not
+    /// larger.
     pub output: TensorId,
     /// Kernel, stride and padding.
     pub window: Window,
@@ -28,9 +31,15 @@ impl Depthwise {
         }
     }
 
-    /// An offset of 4 bytes for every tap.
-    pub(crate) fn scratch(&self) -> u64 {
-        4 * u64::from(self.window.area())
+    /// The layout of the copy of one channel, with the padding around it.
+    pub(crate) fn copy(&self, input: &Planes) -> Planes {
+        Planes { channels: 1, pad: self.window.halo().into(), bands: 1, ..*input }
+    }
+
+    /// The copy of one channel, then what a convolution of one channel needs.
+    pub(crate) fn scratch(&self, input: &Tensor) -> u64 {
+        let copy = storage(&Tensor { channels: 1, ..*input }, self.window.halo(), 1);
+        u64::from(copy.unwrap_or(u32::MAX)) + super::conv2d::lists(self.window.area())
     }
 
     pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {

@@ -255,9 +255,7 @@ impl Layer {
     pub fn halo(&self) -> u8 {
         match self {
             Layer::Conv2d(layer) => layer.window.halo(),
-            Layer::Depthwise(layer) => layer.window.halo(),
-            Layer::Pool(layer) => layer.window.halo(),
-            Layer::Dense(_) | Layer::Add(_) | Layer::Relayout(_) => 0,
+            _ => 0,
         }
     }
 
@@ -267,7 +265,7 @@ impl Layer {
         match self {
             Layer::Dense(layer) => layer.scratch(input, output),
             Layer::Conv2d(layer) => layer.scratch(input, output),
-            Layer::Depthwise(layer) => layer.scratch(),
+            Layer::Depthwise(layer) => layer.scratch(input),
             Layer::Pool(_) | Layer::Add(_) | Layer::Relayout(_) => 0,
         }
     }

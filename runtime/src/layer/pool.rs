@@ -17,9 +17,9 @@ pub enum PoolKind {
 /// Pools every channel on its own; zero point and step stay as they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Pool {
-    /// A map whose halo covers the padding.
+    /// A map. Kernels leave out taps beyond its edges themselves.
     pub input: TensorId,
-    /// A map with as many channels.
+    /// A map with as many channels. It may take the place of the input if there is no padding.
     pub output: TensorId,
     /// Kernel, stride and padding.
     pub window: Window,

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use clap::Args;
 use seedmask::artifact::{Kind, Model, Op, PROLOGUE, Prologue, Task, VERSION};
 use seedmask::epilogue::CHANNEL;
-use seedmask::kernel::storage;
 use seedmask::layer::Source;
 use seedmask::mask::{self, Encoding, LayerWeights};
 use serde::Serialize;
@@ -80,6 +79,7 @@ struct TensorReport {
     tensor: u8,
     size: [usize; 3],
     halo: u8,
+    bands: u8,
     offset: u32,
     bytes: u32,
     /// The layer that writes it; none for the input.
@@ -274,8 +274,9 @@ fn arena(model: &Model) -> Vec<TensorReport> {
             tensor: id,
             size: size(&tensor),
             halo: place.pad,
+            bands: place.bands,
             offset: place.offset,
-            bytes: storage(&tensor, place.pad)?,
+            bytes: model.region(id)?.len() as u32,
             written_by: model.steps().find(|step| step.layer.output() == id).map(|step| step.index),
             read_until: model.steps().filter(reads).last().map(|step| step.index),
         })

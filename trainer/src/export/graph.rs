@@ -182,11 +182,10 @@ fn addends(architecture: &Architecture, index: usize, tensors: [usize; 2]) -> (u
     if worth(second) > worth(first) { (second, first) } else { (first, second) }
 }
 
-/// The halo that a layer needs around its input. Pools of the trainer have no padding.
+/// The halo that a layer needs around its input.
 fn halo(node: &Node) -> u8 {
     match node.kind {
         Kind::Weighted(Weighted { sums: Sums::Conv2d(conv), .. }) => conv.window.halo(),
-        Kind::Weighted(Weighted { sums: Sums::Depthwise(conv), .. }) => conv.window.halo(),
         _ => 0,
     }
 }

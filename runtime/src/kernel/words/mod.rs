@@ -2,17 +2,18 @@
 //! two 16-bit lanes. No CLZ, division, float or 64-bit multiplication in an inner loop.
 //!
 //! `dense` sums rows, `taps` turns a row into lists of offsets, `tile` sums those lists over some
-//! neighbouring outputs at once, `window` walks a map in tiles, `pool` pools.
+//! neighbouring outputs at once, `window` walks a map in tiles, `pool` pools, `add` adds.
 
+mod add;
 mod dense;
 mod pool;
 mod taps;
 mod tile;
 mod window;
 
-use super::{Kernels, Sink, Source, Target};
+use super::{Convolution, Kernels, Placed, Sink, Source, Target};
 use crate::epilogue::Epilogue;
-use crate::layer::{Pool, Window};
+use crate::layer::{Add, Pool};
 use crate::mask::LayerWeights;
 
 /// The sums, for every 32-bit core.
@@ -27,33 +28,16 @@ impl Kernels for Words {
         dense::dense(weights, epilogue, x, target);
     }
 
-    fn conv2d(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        low: u8,
-        window: &Window,
-        x: Source,
-        y: Sink,
-        scratch: &mut [u32],
-    ) {
-        window::windows(weights, epilogue, low, window, x, y, 0, scratch);
+    fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
+        window::windows(conv, x, y, scratch);
     }
 
-    fn depthwise(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        low: u8,
-        window: &Window,
-        x: Source,
-        y: Sink,
-        scratch: &mut [u32],
-    ) {
-        let plane = x.planes.plane();
-        window::windows(weights, epilogue, low, window, x, y, plane, scratch);
+    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+        pool::pool(pool, memory, x, y);
     }
 
-    fn pool(pool: &Pool, x: Source, y: Sink) {
-        pool::pool(pool, x, y);
+    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
+        add::add(add, memory, left, right, y);
     }
 }
 

@@ -1,23 +1,27 @@
-//! Pools. The usual one, 2×2 by 2, compares four bytes at a time.
+//! Pools. The usual one, 2×2 by 2, compares four bytes at a time, a banded one whole columns.
 
 use crate::kernel::reference::average;
-use crate::kernel::{Sink, Source};
+use crate::kernel::{BANDS, Placed};
 use crate::layer::{Pool, PoolKind, Window};
 
 /// The highest bit of each byte, which no activation uses.
 const TOP: u32 = 0x8080_8080;
 
-pub(super) fn pool(pool: &Pool, x: Source, y: Sink) {
+pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
     let halving = pool.window == Window::square(2, 2, 0) && pool.kind == PoolKind::Max;
     for channel in 0..y.planes.channels {
-        for line in 0..y.planes.height {
-            let outputs = y.planes.row_mut(y.bytes, channel, line);
-            if halving {
-                let upper = x.planes.row(x.bytes, channel, 2 * line);
-                let lower = x.planes.row(x.bytes, channel, 2 * line + 1);
-                halve(upper, lower, outputs);
+        for row in 0..y.planes.rows() {
+            let to = y.row_start(channel, row);
+            if halving && x.planes.bands == y.planes.bands {
+                let upper = x.row_start(channel, 2 * row);
+                let lower = x.row_start(channel, 2 * row + 1);
+                if x.planes.bands == BANDS.into() {
+                    halve_banded(memory, upper, lower, to, y.planes.width);
+                } else {
+                    halve(memory, upper, lower, to, y.planes.width);
+                }
             } else {
-                windows(pool, &x, channel, line, outputs);
+                windows(pool, memory, &x, &y, channel, row);
             }
         }
     }
@@ -32,42 +36,75 @@ fn max4(a: u32, b: u32) -> u32 {
     b ^ ((a ^ b) & choose)
 }
 
-/// Maximum over 2×2, stride 2.
-fn halve(upper: &[u8], lower: &[u8], outputs: &mut [u8]) {
-    let (upper, upper_rest) = upper.as_chunks::<4>();
-    let (lower, lower_rest) = lower.as_chunks::<4>();
-    let (pairs, rest) = outputs.as_chunks_mut::<2>();
-    for ((upper, lower), pair) in upper.iter().zip(lower).zip(pairs) {
-        let down = max4(u32::from_le_bytes(*upper), u32::from_le_bytes(*lower));
+#[inline(always)]
+fn word(memory: &[u8], at: usize) -> u32 {
+    let bytes = memory.get(at..).and_then(|rest| rest.first_chunk());
+    u32::from_le_bytes(bytes.copied().unwrap_or_default())
+}
+
+/// Maximum over 2×2, stride 2: one row of `width` outputs.
+fn halve(memory: &mut [u8], upper: usize, lower: usize, to: usize, width: usize) {
+    for column in (0..width / 2).map(|pair| 2 * pair) {
+        let down = max4(word(memory, upper + 2 * column), word(memory, lower + 2 * column));
         let [first, _, second, _] = max4(down, down >> 8).to_le_bytes();
-        *pair = [first, second];
+        let pair = memory.get_mut(to + column..).and_then(|rest| rest.first_chunk_mut());
+        if let Some(pair) = pair {
+            *pair = [first, second];
+        }
     }
-    // An odd count of outputs: two columns are left, or three, of which the last has no window.
-    if let ([.., output], [a, b, ..], [c, d, ..]) = (rest, upper_rest, lower_rest) {
-        *output = (*a).max(*b).max(*c).max(*d);
+    if width % 2 == 1 {
+        let columns = [2 * (width - 1), 2 * width - 1];
+        let taps = [upper, lower].into_iter().flat_map(|row| columns.map(|column| row + column));
+        let most = taps.filter_map(|at| memory.get(at).copied()).max().unwrap_or(0);
+        if let Some(output) = memory.get_mut(to + width - 1) {
+            *output = most;
+        }
     }
 }
 
-/// One row of outputs under any window.
-fn windows(pool: &Pool, x: &Source, channel: usize, line: usize, outputs: &mut [u8]) {
+/// The same on columns of four bands.
+fn halve_banded(memory: &mut [u8], upper: usize, lower: usize, to: usize, width: usize) {
+    for column in 0..width {
+        let at = |row: usize, next: usize| word(memory, row + 8 * column + 4 * next);
+        let most = max4(max4(at(upper, 0), at(upper, 1)), max4(at(lower, 0), at(lower, 1)));
+        let out = to + 4 * column;
+        if let Some(output) = memory.get_mut(out..).and_then(|rest| rest.first_chunk_mut()) {
+            *output = most.to_le_bytes();
+        }
+    }
+}
+
+/// One row of outputs, of every band, under any window.
+fn windows(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed, channel: usize, row: usize) {
     let [height, width] = pool.window.kernel;
     let [down, right] = pool.window.stride;
     let [top, left, ..] = pool.window.padding;
-    let rows = inside(line, down, top, height, x.planes.height);
-    for (column, output) in outputs.iter_mut().enumerate() {
-        let columns = inside(column, right, left, width, x.planes.width);
-        let taps = rows.clone().flat_map(|row| {
-            x.planes.row(x.bytes, channel, row).get(columns.clone()).unwrap_or(&[])
-        });
-        *output = match pool.kind {
-            PoolKind::Max => taps.copied().max().unwrap_or(0),
-            PoolKind::Average => {
-                let area = pool.window.area();
-                let padding = area as usize - rows.len() * columns.len();
-                let zeros = padding as i32 * i32::from(x.planes.zero_point);
-                average(taps.map(|tap| i32::from(*tap)).sum::<i32>() + zeros, area)
+    for band in 0..y.planes.bands {
+        let line = row + band * y.planes.rows();
+        let lines = inside(line, down, top, height, x.planes.height);
+        for column in 0..y.planes.width {
+            let columns = inside(column, right, left, width, x.planes.width);
+            let (mut most, mut sum) = (0, 0);
+            for line in lines.clone() {
+                let start = x.start + x.planes.index(channel, line, 0);
+                for tap in columns.clone() {
+                    let value = memory.get(start + tap * x.planes.bands).copied().unwrap_or(0);
+                    most = most.max(value);
+                    sum += i32::from(value);
+                }
             }
-        };
+            let value = match pool.kind {
+                PoolKind::Max => most,
+                PoolKind::Average => {
+                    let area = pool.window.area();
+                    let padding = area as usize - lines.len() * columns.len();
+                    average(sum + padding as i32 * i32::from(x.planes.zero_point), area)
+                }
+            };
+            if let Some(output) = memory.get_mut(y.start + y.planes.index(channel, line, column)) {
+                *output = value;
+            }
+        }
     }
 }
 

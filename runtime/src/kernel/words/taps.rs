@@ -36,6 +36,7 @@ pub(super) struct Geometry {
     width: Divisor,
     plane: u32,
     stride: u32,
+    bands: u32,
 }
 
 impl Geometry {
@@ -45,6 +46,7 @@ impl Geometry {
             width: Divisor::new(window.kernel[1].into()),
             plane: planes.plane() as u32,
             stride: planes.stride() as u32,
+            bands: planes.bands as u32,
         }
     }
 
@@ -52,7 +54,8 @@ impl Geometry {
     fn offset(&self, input: u32) -> u32 {
         let (channel, tap) = self.area.divide(input);
         let (y, x) = self.width.divide(tap);
-        channel.wrapping_mul(self.plane).wrapping_add(y.wrapping_mul(self.stride)).wrapping_add(x)
+        let line = channel.wrapping_mul(self.plane).wrapping_add(y.wrapping_mul(self.stride));
+        line.wrapping_add(x.wrapping_mul(self.bands))
     }
 }
 

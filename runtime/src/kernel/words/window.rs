@@ -1,45 +1,31 @@
-//! Convolutions of both kinds: a row of weights becomes lists of taps, and the lists run over the
-//! output plane tile by tile. Padding is read from the input's halo.
+//! Convolutions: a row of weights becomes lists of taps, and the lists run over the output plane tile
+//! by tile. Padding is read from the input's halo; a banded plane is one of fewer and longer rows.
 
 use super::taps::{Geometry, Taps};
 use super::tile;
-use crate::epilogue::{Affine, Epilogue};
-use crate::kernel::{Sink, Source};
+use crate::epilogue::Affine;
+use crate::kernel::{Convolution, Sink, Source};
 use crate::layer::Window;
-use crate::mask::LayerWeights;
 
-/// `step` bytes lie between the windows of one output channel and those of the next: 0 where all
-/// channels are read, a plane where each reads its own.
-#[expect(clippy::too_many_arguments, reason = "the kernel interface and one more")]
-pub(super) fn windows(
-    weights: &LayerWeights,
-    epilogue: &Epilogue,
-    low: u8,
-    window: &Window,
-    x: Source,
-    y: Sink,
-    step: usize,
-    scratch: &mut [u32],
-) {
+pub(super) fn windows(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
+    let window = conv.window;
     let geometry = Geometry::new(&x.planes, window);
-    let mut rows = weights.rows();
-    let mut channel = 0;
-    while let Some(row) = rows.next_row() {
-        let taps = Taps::read(&mut rows, row, &geometry, scratch);
+    for channel in 0..y.planes.channels {
+        let Some(row) = conv.rows.next_row() else { return };
+        let taps = Taps::read(conv.rows, row, &geometry, scratch);
         let plane = Plane {
             taps: &taps,
-            affine: epilogue.row(channel),
-            low,
-            reach: reach(&x, window, step),
+            affine: conv.epilogue.row(conv.first + channel),
+            low: conv.low,
+            reach: reach(&x, window),
             stride: window.stride[1].into(),
+            bands: x.planes.bands,
         };
-        let bytes = x.bytes.get(channel * step..).unwrap_or(&[]);
-        for line in 0..y.planes.height {
+        for line in 0..y.planes.rows() {
             let start = corner(&x, window, line);
             let outputs = y.planes.row_mut(y.bytes, channel, line);
-            plane.line(bytes.get(start..).unwrap_or(&[]), outputs);
+            plane.line(x.bytes.get(start..).unwrap_or(&[]), outputs);
         }
-        channel += 1;
     }
 }
 
@@ -48,14 +34,14 @@ fn corner(x: &Source, window: &Window, line: usize) -> usize {
     let [top, left, ..] = window.padding.map(usize::from);
     let [down, _] = window.stride.map(usize::from);
     let (pad, stride) = (x.planes.pad, x.planes.stride());
-    (line * down + pad.saturating_sub(top)) * stride + pad.saturating_sub(left)
+    (line * down + pad.saturating_sub(top)) * stride + pad.saturating_sub(left) * x.planes.bands
 }
 
 /// The largest offset of a tap.
-fn reach(x: &Source, window: &Window, step: usize) -> usize {
+fn reach(x: &Source, window: &Window) -> usize {
     let [height, width] = window.kernel.map(|size| usize::from(size.saturating_sub(1)));
-    let planes = if step == 0 { x.planes.channels.saturating_sub(1) } else { 0 };
-    planes * x.planes.plane() + height * x.planes.stride() + width
+    let planes = x.planes.channels.saturating_sub(1);
+    planes * x.planes.plane() + height * x.planes.stride() + width * x.planes.bands
 }
 
 /// Whether there are tiles of four words: fewer looks at the lists, and 1.6 KB of flash.
@@ -68,11 +54,15 @@ struct Plane<'t> {
     low: u8,
     reach: usize,
     stride: usize,
+    bands: usize,
 }
 
 impl Plane<'_> {
     /// One row of outputs; the window of the first begins at the first byte of `x`.
     fn line(&self, x: &[u8], outputs: &mut [u8]) {
+        if self.bands > 1 && self.stride > 1 {
+            return self.columns(x, outputs);
+        }
         let len = outputs.len();
         let mut done = 0;
         while done < len {
@@ -88,6 +78,24 @@ impl Plane<'_> {
             };
             self.tile(size, x, write);
             done = at + size;
+        }
+    }
+
+    /// One row of banded outputs whose windows step by more than a column: a word each.
+    fn columns(&self, x: &[u8], outputs: &mut [u8]) {
+        let windows = x.chunks(self.bands * self.stride);
+        let starts = windows.scan(0, |at, window| {
+            let start = *at;
+            *at += window.len();
+            Some(start)
+        });
+        for (start, column) in starts.zip(outputs.chunks_mut(self.bands)) {
+            let mut column = column.iter_mut();
+            tile::by_one::<u32>(x.get(start..).unwrap_or(&[]), self.taps, |sum| {
+                if let Some(output) = column.next() {
+                    *output = self.affine.activation(sum, self.low);
+                }
+            });
         }
     }
 

@@ -60,7 +60,8 @@ fn layers(backbone: &Backbone) -> Table {
 }
 
 fn arena(backbone: &Backbone) -> Table {
-    let mut table = Table::new(&["", "size", "halo", "offset", "bytes", "layers"], &[0, 1, 5]);
+    let mut table =
+        Table::new(&["", "size", "halo", "bands", "offset", "bytes", "layers"], &[0, 1, 6]);
     for tensor in &backbone.arena {
         let from = tensor.written_by.map_or("input".to_owned(), |layer| layer.to_string());
         let until = tensor.read_until.map_or("output".to_owned(), |layer| layer.to_string());
@@ -68,6 +69,7 @@ fn arena(backbone: &Backbone) -> Table {
             format!("tensor {}", tensor.tensor),
             size(tensor.size),
             tensor.halo.to_string(),
+            tensor.bands.to_string(),
             thousands(tensor.offset.into()),
             thousands(tensor.bytes.into()),
             format!("{from} to {until}"),
