@@ -35,8 +35,8 @@
 //! - [`Session`]: a model and the RAM that it works in.
 //!
 //! # Promises
-//! Integers only, the same bits on every target. No allocator, no copy of a mask to RAM, no
-//! `unsafe`. [`Model::parse`] takes bytes that nobody vouches for; what it returns neither panics
+//! Integers only, the same bits on every target. No allocator, no copy of a mask to RAM, `unsafe` in
+//! one module alone: kernels in the instructions of one processor. [`Model::parse`] takes bytes that nobody vouches for; what it returns neither panics
 //! nor fails for reasons of content.
 //!
 //! # Features
@@ -47,7 +47,7 @@
 //!
 //! `write`: make artifacts (needs an allocator). `defmt`: `Format` for errors and outputs.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 // Lengths and offsets of artifacts are 32 bits.
 const _: () = assert!(usize::BITS >= 32, "targets of 16 bits are not supported");

@@ -1,14 +1,21 @@
 //! The sums. [`Reference`] is the plain truth; every other kernel set equals it bit for bit.
 
 mod layout;
+mod processor;
 mod reference;
 mod words;
 
 pub use layout::{BANDS, MAX_STORAGE, Planes, storage};
+#[cfg(target_arch = "x86_64")]
+pub use processor::Vectors;
 pub use reference::Reference;
 pub use words::Words;
 
 /// The fastest set for this target.
+#[cfg(target_arch = "x86_64")]
+pub type Native = Vectors;
+/// The fastest set for this target.
+#[cfg(not(target_arch = "x86_64"))]
 pub type Native = Words;
 
 use crate::epilogue::Epilogue;

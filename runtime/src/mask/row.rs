@@ -53,6 +53,12 @@ impl<'a> Rows<'a> {
         Self { layer: *layer, masks, values: LayerValues::new(layer), tail: layer.tail(), row: 0 }
     }
 
+    /// Where the weights come from.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    pub(crate) fn source(&self) -> Source {
+        self.layer.weights.source
+    }
+
     /// The next row; `None` after the last. Never panics.
     pub fn next_row(&mut self) -> Option<Row<'a>> {
         let (weights, row) = (self.layer.weights, self.row);
@@ -205,6 +211,15 @@ impl<'a> WordRow<'a> {
     pub(crate) fn full_stored(&self) -> Option<&'a [u8]> {
         match (&self.masks, self.values.drawn()) {
             (MaskWords::Full, Drawn::Stored(stored)) if Family::Stored.is_linked() => Some(stored),
+            _ => None,
+        }
+    }
+
+    /// The stored weights of a row, a byte an input.
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    pub(crate) fn stored(&self) -> Option<&'a [u8]> {
+        match self.values.drawn() {
+            Drawn::Stored(stored) if Family::Stored.is_linked() => Some(stored),
             _ => None,
         }
     }

@@ -1,0 +1,10 @@
+//! Kernels in the instructions of one family of processors: the only module with `unsafe`.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod vector;
+
+#[cfg(target_arch = "x86_64")]
+pub use vector::Vectors;

@@ -1,0 +1,250 @@
+//! A row of a convolution as lists of offsets into the input.
+
+use core::mem::MaybeUninit;
+
+use crate::kernel::Planes;
+use crate::layer::{Source, Window};
+use crate::mask::{GapRow, Row, Rows, WordRow};
+use crate::random::{WORD, bit_of};
+
+/// Most inputs of a row that has lists: 512 channels under 3×3. Whole blocks.
+pub(super) const MOST_INPUTS: usize = 4608;
+
+/// Mask bits that are looked at in one go.
+const BLOCK: usize = 2 * WORD;
+
+/// Offsets that are written at once, whether there are as many or not.
+const AT_ONCE: usize = 4;
+
+/// Most sum of magnitudes of a list whose sums fit 16 bits: 258·127 < 2¹⁵.
+pub(super) const MOST_NARROW: usize = 258;
+
+/// Magnitudes, each with lists of its own.
+pub(super) const LEVELS: [i32; 3] = [4, 2, 1];
+
+/// The lists of rows, one row at a time. All offsets are at most `reach`, the largest of the window.
+pub(super) struct Lists<'p> {
+    planes: &'p Planes,
+    window: &'p Window,
+    table: Table,
+    plus: List,
+    minus: List,
+}
+
+impl<'p> Lists<'p> {
+    /// Lists for `window` over maps like `planes`.
+    pub(super) fn new(planes: &'p Planes, window: &'p Window) -> Self {
+        Self { planes, window, table: Table::new(), plus: List::new(), minus: List::new() }
+    }
+
+    /// Reads the next row, whose weights are no stored ones; `None` after the last. Inputs beyond
+    /// [`MOST_INPUTS`] are left out.
+    #[inline(always)]
+    pub(super) fn read(&mut self, rows: &mut Rows) -> Option<()> {
+        let mut row = rows.next_row()?;
+        let Self { table, plus, minus, .. } = self;
+        match row {
+            Row::Words(_) => table.fill(self.planes, self.window, Order::Bits),
+            Row::Rice(_) | Row::Gaps(_) => table.fill(self.planes, self.window, Order::Inputs),
+        }
+        plus.clear();
+        minus.clear();
+        let levels = match row.source() {
+            Source::SeededMagnitudes => &LEVELS[..],
+            Source::SeededSigns | Source::StoredInt8 => &LEVELS[2..],
+        };
+        for &level in levels {
+            match &mut row {
+                Row::Words(row) => words(row, level, table, plus, minus),
+                Row::Gaps(row) => gaps(row, table, plus, minus),
+                Row::Rice(row) => {
+                    let mut pass = row.clone();
+                    pass.visit(|(input, weight)| match weight.abs() == level {
+                        true if weight > 0 => plus.push(table.at(input)),
+                        true => minus.push(table.at(input)),
+                        false => {}
+                    });
+                    if level == 1 {
+                        *row = pass;
+                    }
+                }
+            }
+            let at = LEVELS.len() - 1 - level.trailing_zeros() as usize;
+            for list in [&mut *plus, &mut *minus] {
+                list.ends[at..].fill(list.count);
+            }
+        }
+        rows.resume(row);
+        Some(())
+    }
+
+    /// Offsets of the weights plus and minus `LEVELS[level]`.
+    #[inline(always)]
+    pub(super) fn level(&self, level: usize) -> [&[u32]; 2] {
+        [self.plus.level(level), self.minus.level(level)]
+    }
+
+    /// Whether the sums of the row fit 16 bits.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.plus.total() <= MOST_NARROW && self.minus.total() <= MOST_NARROW
+    }
+}
+
+/// Adds the kept weights ±`level` of a row that has mask words.
+#[inline(always)]
+fn words(row: &WordRow, level: i32, table: &Table, plus: &mut List, minus: &mut List) {
+    let signs = row.signs();
+    let mut words = (0..row.words()).map({
+        let mut row = row.clone();
+        move |word| match signs {
+            Some(signs) => [row.mask(word), signs.word(word)],
+            None => {
+                let (mask, [signs, high, low]) = row.next_word().unwrap_or_default();
+                let of_level = match level {
+                    4 => high & low,
+                    2 => high & !low,
+                    _ => !high,
+                };
+                [mask & of_level, signs]
+            }
+        }
+    });
+    for block in table.filled().as_chunks::<BLOCK>().0 {
+        let Some([mask, signs]) = words.next() else { return };
+        let [next, next_signs] = words.next().unwrap_or_default();
+        let mask = u64::from(mask) | u64::from(next) << WORD;
+        let signs = u64::from(signs) | u64::from(next_signs) << WORD;
+        plus.push_bits(mask & !signs, block);
+        minus.push_bits(mask & signs, block);
+    }
+}
+
+fn gaps(row: &GapRow, table: &Table, plus: &mut List, minus: &mut List) {
+    for (gaps, list) in [(row.plus, plus), (row.minus, minus)] {
+        let mut input = u32::MAX;
+        for gap in gaps {
+            input = input.wrapping_add((*gap).into());
+            list.push(table.at(input));
+        }
+    }
+}
+
+/// An offset, or what nobody reads.
+type Slot = MaybeUninit<u32>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Of the inputs.
+    Inputs,
+    /// Of their bits in mask words.
+    Bits,
+}
+
+/// The offset of every input from the corner of its window.
+struct Table {
+    slots: [Slot; MOST_INPUTS],
+    /// How the slots are ordered, once they are filled.
+    order: Option<Order>,
+    /// Slots that were written: whole blocks.
+    filled: usize,
+}
+
+impl Table {
+    fn new() -> Self {
+        Self { slots: [const { Slot::uninit() }; MOST_INPUTS], order: None, filled: 0 }
+    }
+
+    fn fill(&mut self, planes: &Planes, window: &Window, order: Order) {
+        if self.order == Some(order) {
+            return;
+        }
+        let area = window.area() as usize;
+        let inputs = (planes.channels * area).min(MOST_INPUTS);
+        let filled = inputs.next_multiple_of(BLOCK);
+        self.slots.iter_mut().take(filled).for_each(|slot| *slot = Slot::new(0));
+        let [height, width] = window.kernel.map(u32::from);
+        let (plane, stride, bands) = (planes.plane(), planes.stride() as u32, planes.bands as u32);
+        let taps = (0..height).flat_map(|y| (0..width).map(move |x| y * stride + x * bands));
+        let offsets = (0..planes.channels)
+            .flat_map(|channel| taps.clone().map(move |tap| (channel * plane) as u32 + tap));
+        for (input, offset) in offsets.take(inputs).enumerate() {
+            let slot = match order {
+                Order::Inputs => input,
+                Order::Bits => input / WORD * WORD + bit_of(input % WORD) as usize,
+            };
+            self.slots[slot] = Slot::new(offset);
+        }
+        (self.order, self.filled) = (Some(order), filled);
+    }
+
+    /// Slots that hold offsets; those of no input hold 0.
+    #[inline(always)]
+    fn filled(&self) -> &[Slot] {
+        self.slots.get(..self.filled).unwrap_or(&[])
+    }
+
+    /// The offset of `input`; 0 beyond the last.
+    #[inline(always)]
+    fn at(&self, input: u32) -> Slot {
+        self.filled().get(input as usize).copied().unwrap_or(Slot::new(0))
+    }
+}
+
+/// Offsets of one sign, magnitude by magnitude.
+struct List {
+    slots: [Slot; MOST_INPUTS + AT_ONCE],
+    count: usize,
+    /// The count after each of [`LEVELS`].
+    ends: [usize; LEVELS.len()],
+}
+
+impl List {
+    fn new() -> Self {
+        let slots = [const { Slot::uninit() }; MOST_INPUTS + AT_ONCE];
+        Self { slots, count: 0, ends: [0; LEVELS.len()] }
+    }
+
+    fn clear(&mut self) {
+        (self.count, self.ends) = (0, [0; LEVELS.len()]);
+    }
+
+    #[inline(always)]
+    fn push(&mut self, offset: Slot) {
+        if let Some(slot) = self.slots.get_mut(self.count) {
+            *slot = offset;
+            self.count += 1;
+        }
+    }
+
+    /// Adds the offsets in `table` that `bits` names, which must all be filled.
+    #[inline(always)]
+    fn push_bits(&mut self, mut bits: u64, table: &[Slot; BLOCK]) {
+        let end = self.count + bits.count_ones() as usize;
+        let mut at = self.count;
+        while at < end {
+            let Some(slots) = self.slots.get_mut(at..at + AT_ONCE) else { return };
+            for slot in slots {
+                // Behind the last bit: any slot, overwritten or never read.
+                *slot = table[bits.trailing_zeros() as usize % BLOCK];
+                bits &= bits.wrapping_sub(1);
+            }
+            at += AT_ONCE;
+        }
+        self.count = end;
+    }
+
+    #[inline(always)]
+    fn level(&self, level: usize) -> &[u32] {
+        let start = if level == 0 { 0 } else { self.ends[level - 1] };
+        let slots = self.slots.get(start..self.ends[level]).unwrap_or(&[]);
+        // SAFETY: `ends` are counts of slots that `push` and `push_bits` wrote, and these are given
+        // nothing but filled slots of a table.
+        unsafe { slots.assume_init_ref() }
+    }
+
+    /// Sum of the magnitudes.
+    fn total(&self) -> usize {
+        let [four, two, one] = self.ends;
+        4 * four + 2 * (two - four) + (one - two)
+    }
+}

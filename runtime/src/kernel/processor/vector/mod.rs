@@ -1,0 +1,91 @@
+//! Kernels for processors with vectors of bytes, written once for all of them: [`Vector`] is what an
+//! instruction set has to offer.
+//!
+//! `lists` turns a row of weights into offsets, `conv2d` sums those over vectors of outputs, `dense`
+//! sums rows, `maps` pools and adds.
+//!
+//! Every function here is `unsafe` for one reason: it may be called only where the processor has the
+//! instructions of its `V`. They are all inlined into functions of `avx2` or `neon` that enable
+//! these.
+
+pub(super) mod conv2d;
+pub(super) mod dense;
+mod lists;
+pub(super) mod maps;
+mod set;
+
+pub use set::Vectors;
+
+use crate::epilogue::Narrow;
+
+/// A vector of bytes, and what kernels do with one. A *lane* is 16 bits wide: the even bytes of a
+/// vector are the low halves of its lanes, the odd ones the high halves.
+///
+/// # Safety
+/// All functions: the processor has the instructions of this type. `load` and `store`: the pointer
+/// is good for [`Vector::BYTES`] bytes, at any alignment.
+pub(super) trait Vector: Copy {
+    /// Bytes of a vector: 16 or 32.
+    const BYTES: usize;
+
+    /// Scale, shift and clamping of one output channel.
+    type Rule: Copy;
+    /// Sums of a dense layer.
+    type Sums: Copy;
+
+    unsafe fn zero() -> Self;
+    unsafe fn load(from: *const u8) -> Self;
+    unsafe fn store(self, to: *mut u8);
+    /// Byte by byte.
+    unsafe fn add_bytes(self, other: Self) -> Self;
+    /// The larger of each two bytes.
+    unsafe fn max_bytes(self, other: Self) -> Self;
+    /// Lane by lane; wraps.
+    unsafe fn add(self, other: Self) -> Self;
+    /// Lane by lane; wraps.
+    unsafe fn sub(self, other: Self) -> Self;
+    /// The odd bytes, as lanes.
+    unsafe fn odd(self) -> Self;
+    /// The even bytes, as lanes.
+    unsafe fn even(self) -> Self;
+    /// The low bytes of all lanes in the places of the odd bytes, zeros in those of the even ones.
+    unsafe fn to_odd(self) -> Self;
+    /// The even bytes of `self`, then those of `next`.
+    unsafe fn evens(self, next: Self) -> Self;
+    /// The 32-bit words 0, 2, 4, ... of `self`, then those of `next`, in the order that
+    /// [`Vector::sort_words`] mends.
+    unsafe fn even_words(self, next: Self) -> Self;
+    /// The words 1, 3, 5, ... in the same order.
+    unsafe fn odd_words(self, next: Self) -> Self;
+    /// Puts what became of [`Vector::even_words`] in order.
+    unsafe fn sort_words(self) -> Self;
+
+    /// What [`Vector::activations`] wants of a channel.
+    unsafe fn rule(narrow: Narrow, low: u8) -> Self::Rule;
+    /// The activations of sums that fit 16 bits: those of `even` in the even bytes, those of `odd`
+    /// in the odd ones.
+    unsafe fn activations(even: Self, odd: Self, rule: &Self::Rule) -> Self;
+
+    /// No sums.
+    unsafe fn no_sums() -> Self::Sums;
+    /// Adds the 32 activations at `x` that the bits of `plus` name, less those that `minus` names,
+    /// in the order of [`crate::random::bit_of`]. At most 64 times in a row. `x` is good for 32
+    /// bytes.
+    unsafe fn add_kept(sums: Self::Sums, x: *const u8, plus: u32, minus: u32) -> Self::Sums;
+    /// The total of what was added.
+    unsafe fn total(sums: Self::Sums) -> i32;
+
+    /// Adds the products of 32 activations at `x` and 32 weights at `weights`, where `mask` has a
+    /// bit, in the order of [`crate::random::bit_of`], to sums of 32 bits. Both pointers are good
+    /// for 32 bytes.
+    unsafe fn add_products(self, x: *const u8, weights: *const u8, mask: u32) -> Self;
+    /// The total of sums of 32 bits.
+    unsafe fn total_of_products(self) -> i32;
+
+    /// What [`Vector::sum_of_two`] wants of a layer.
+    type Pair: Copy;
+    /// Scales, shift, how far to shift right, smallest output.
+    unsafe fn pair(scales: [i16; 2], shift: i32, right: u32, low: u8) -> Self::Pair;
+    /// `clamp((left·scales[0] + right·scales[1] + shift) >> right, low, 127)`, byte by byte.
+    unsafe fn sum_of_two(left: Self, right: Self, pair: &Self::Pair) -> Self;
+}

@@ -1,0 +1,46 @@
+//! The set of kernels.
+
+use crate::epilogue::Epilogue;
+use crate::kernel::{Convolution, Kernels, Placed, Sink, Source, Target, Words};
+use crate::layer::{Add, Pool};
+use crate::mask::LayerWeights;
+
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::processor::avx2 as instructions;
+
+/// Vectors of bytes: AVX2 on an x86-64 that has it. What the processor or a layer is not made for is
+/// left to [`Words`].
+#[derive(Clone, Copy, Debug)]
+pub struct Vectors;
+
+impl Kernels for Vectors {
+    fn dense(
+        weights: &LayerWeights,
+        epilogue: &Epilogue,
+        x: &[u8],
+        mut target: Target,
+        scratch: &mut [u32],
+    ) {
+        if !instructions::dense(weights, epilogue, x, &mut target) {
+            Words::dense(weights, epilogue, x, target, scratch);
+        }
+    }
+
+    fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
+        if !instructions::conv2d(conv, x, &mut y) {
+            Words::conv2d(conv, x, y, scratch);
+        }
+    }
+
+    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+        if !instructions::pool(pool, memory, x, y) {
+            Words::pool(pool, memory, x, y);
+        }
+    }
+
+    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
+        if !instructions::add(add, memory, left, right, y) {
+            Words::add(add, memory, left, right, y);
+        }
+    }
+}
