@@ -47,7 +47,7 @@ impl Planes {
         let banded = Self { bands: usize::from(bands), ..self };
         let fits = match bands {
             1 => true,
-            BANDS => self.height % usize::from(BANDS) == 0 && self.pad <= banded.rows(),
+            BANDS => self.height.is_multiple_of(usize::from(BANDS)) && self.pad <= banded.rows(),
             _ => false,
         };
         fits.then_some(banded)
