@@ -36,7 +36,9 @@ cargo xtask test [PART]        every check of continuous integration, or those o
 cargo xtask bench [OPTION …]   instructions and modelled cycles of layers, see benches/README.md:
     --only PATTERN   cases whose name contains it, as `conv3x3` or `fc_784x256.gaps@0.1`
     --target TARGET  m4 or m0; both without it
-    --hot N          the N instructions of each case that take the most cycles
+    --hot N          the N instructions of each layer that take the most cycles
+    --opt-level L    compile the runtime with another one than the firmware's
+    --bless          these instruction counts are the expected ones from now on
     --json FILE      the figures as JSON lines
 cargo xtask size               flash and stack of the linked runtime against its budgets
 cargo xtask run BOARD [BIN]    run a program of a board in the emulator (qemu-m4, qemu-m0; demo)";

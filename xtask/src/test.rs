@@ -5,6 +5,7 @@ use std::{env, fs, path::PathBuf, process::Command, time::Instant};
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::{
+    bench,
     board::BOARDS,
     command, emulated,
     firmware::{self, Content},
@@ -164,6 +165,7 @@ fn boards(checks: &mut Checks) -> Result<()> {
             probe::check(board, &content)
         });
     }
+    checks.check("instructions of layers and networks", bench::expected::check);
     checks.check("flash and stack within budgets", || size::size(&content));
     Ok(())
 }

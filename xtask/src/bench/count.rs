@@ -16,8 +16,8 @@ use crate::{
 /// Where the emulated memory for artifacts begins (`firmware/boards/qemu-count/src/lib.rs`).
 const PACK: u32 = 0x2100_0000;
 
-/// All cases with the plugin take a minute or two.
-const LIMIT: Duration = Duration::from_secs(900);
+/// All cases with the plugin take half a minute.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A core that is measured.
 pub struct Target {
@@ -28,20 +28,20 @@ pub struct Target {
     /// How long instructions take.
     core: Core,
     /// The machine that counts.
-    board: Board,
+    pub board: Board,
 }
 
 /// All of them. A program of the M0 is the same instructions on the larger machine.
 pub const TARGETS: [Target; 2] = [
     Target {
         key: "m4",
-        title: "Cortex-M4, modelled cycles",
+        title: "Cortex-M4",
         core: Core::M4,
         board: counting("thumbv7em-none-eabihf"),
     },
     Target {
         key: "m0",
-        title: "Cortex-M0+, modelled cycles",
+        title: "Cortex-M0+",
         core: Core::M0Plus,
         board: counting("thumbv6m-none-eabi"),
     },
@@ -57,10 +57,8 @@ const fn counting(target: &'static str) -> Board {
     }
 }
 
-/// What a subject came to.
-pub struct Counted<'s> {
-    /// What was measured.
-    pub subject: &'s Subject,
+/// What a region came to.
+pub struct Cost {
     /// Exact.
     pub instructions: u64,
     /// Modelled.
@@ -69,16 +67,40 @@ pub struct Counted<'s> {
     pub hot: Vec<String>,
 }
 
+/// What a subject came to.
+pub struct Counted<'s> {
+    /// What was measured.
+    pub subject: &'s Subject,
+    /// The layer, or the whole inference.
+    pub run: Cost,
+    /// `Model::parse` and `Session::new`.
+    pub startup: Cost,
+    /// Index and cost of every layer of a network, in their order. Layers that run in turns have
+    /// the index of the last of them.
+    pub layers: Vec<(u8, Cost)>,
+}
+
 impl Counted<'_> {
     /// Cycles for each multiplication of the dense layer.
     pub fn cycles_per_mac(&self) -> f64 {
-        self.cycles as f64 / self.subject.macs as f64
+        self.run.cycles as f64 / self.subject.macs as f64
     }
 }
 
 /// Runs all `subjects` on `target`; lists the `hot` instructions of each that take the most cycles.
-pub fn count<'s>(target: &Target, subjects: &'s [Subject], hot: usize) -> Result<Vec<Counted<'s>>> {
-    let arguments = ["--target", target.board.target];
+/// `opt_level` compiles the runtime with another one than the firmware's.
+pub fn count<'s>(
+    target: &Target,
+    subjects: &'s [Subject],
+    hot: usize,
+    opt_level: Option<&str>,
+) -> Result<Vec<Counted<'s>>> {
+    let opt_level =
+        opt_level.map(|level| format!("profile.release.package.seedmask.opt-level={level}"));
+    let mut arguments = vec!["--target", target.board.target];
+    if let Some(opt_level) = &opt_level {
+        arguments.extend(["--config", opt_level]);
+    }
     let elf = firmware::build_with(&target.board, "count", &Content::default(), &arguments)?;
     let named = subjects
         .iter()
@@ -87,8 +109,9 @@ pub fn count<'s>(target: &Target, subjects: &'s [Subject], hot: usize) -> Result
     fs::write(&pack_file, pack::pack(&named.collect::<Vec<_>>()))?;
     let record_file = firmware::scratch(&format!("bench/{}.record", target.key))?;
     let library = plugin::compile(record_file.parent().context("a file has a folder")?)?;
-    let mut emulator =
-        plugin::emulator(&library, target.board.machine, &elf, (&pack_file, PACK), &record_file);
+    let machine = target.board.machine;
+    let pack = (pack_file.as_path(), PACK);
+    let mut emulator = plugin::emulator(&library, machine, &elf, pack, &record_file);
     let log = command::output_within(&mut emulator, LIMIT)?;
     let regions = record::parse(&fs::read_to_string(&record_file)?)?;
     let titles: Vec<&str> = log.lines().filter_map(|line| line.strip_prefix("region ")).collect();
@@ -100,23 +123,37 @@ pub fn count<'s>(target: &Target, subjects: &'s [Subject], hot: usize) -> Result
     );
     let regions: BTreeMap<&str, &record::Region> = titles.into_iter().zip(&regions).collect();
     let mut code = Code::read(&fs::read(&elf)?)?;
-    subjects
-        .iter()
-        .map(|subject| {
-            let part = match subject.layer {
-                Some(layer) => format!("{} layer {layer}", subject.name),
-                None => format!("{} infer 0", subject.name),
-            };
-            let region = regions.get(part.as_str()).with_context(|| format!("no `{part}`"))?;
-            let profile = Profile::new(region, &mut code, target.core)?;
-            Ok(Counted {
-                subject,
-                instructions: profile.instructions,
-                cycles: profile.cycles.nominal,
-                hot: where_spent(&profile, &mut code, hot),
-            })
+    let mut cost = |subject: &Subject, part: &str, hot: usize| {
+        let title = format!("{} {part}", subject.name);
+        let region = regions.get(title.as_str());
+        let region = region.with_context(|| format!("the board measured no `{title}`"))?;
+        let profile = Profile::new(region, &mut code, target.core).context(title)?;
+        Ok::<_, anyhow::Error>(Cost {
+            instructions: profile.instructions,
+            cycles: profile.cycles.nominal,
+            hot: where_spent(&profile, &mut code, hot),
         })
-        .collect()
+    };
+    let mut counted = Vec::new();
+    for subject in subjects {
+        let (run, layers) = match subject.layer {
+            Some(layer) => (cost(subject, &format!("layer {layer}"), hot)?, Vec::new()),
+            None => {
+                let count = crate::host::parse(&subject.artifact)?.layer_count();
+                let mut layers = Vec::new();
+                for index in 0..count {
+                    let part = format!("layer {index}");
+                    if regions.contains_key(format!("{} {part}", subject.name).as_str()) {
+                        layers.push((index, cost(subject, &part, hot)?));
+                    }
+                }
+                (cost(subject, "infer 0", 0)?, layers)
+            }
+        };
+        let startup = cost(subject, "startup 0", 0)?;
+        counted.push(Counted { subject, run, startup, layers });
+    }
+    Ok(counted)
 }
 
 /// Functions and instructions by cycles.
@@ -129,10 +166,8 @@ fn where_spent(profile: &Profile, code: &mut Code, hot: usize) -> Vec<String> {
         lines.push(format!("{instructions:>10} instructions {cycles:>10} cycles  {name}"));
     }
     for hot in profile.hottest(code, hot) {
-        lines.push(format!(
-            "{:>8x} {:>9} × {:5.2}  {}",
-            hot.address, hot.times, hot.cycles, hot.text
-        ));
+        let (address, times, cycles) = (hot.address, hot.times, hot.cycles);
+        lines.push(format!("{address:>8x} {times:>9} × {cycles:5.2}  {}", hot.text));
     }
     lines
 }

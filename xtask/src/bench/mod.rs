@@ -1,15 +1,16 @@
-//! `cargo xtask bench`: what layers and networks cost.
+//! `cargo xtask bench`: what layers and networks cost (`benches/README.md`).
 
+mod anchors;
 mod count;
+pub mod expected;
+mod figures;
 mod subjects;
 
-use std::{fs, path::PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
-use serde_json::json;
+use anyhow::{Context, Result, bail, ensure};
 
 use count::{Counted, TARGETS};
-use subjects::Subject;
 
 /// What to measure and what to show.
 #[derive(Default)]
@@ -20,8 +21,12 @@ struct Options {
     target: Option<String>,
     /// Instructions to list.
     hot: usize,
+    /// Optimisation of the runtime, other than the firmware's.
+    opt_level: Option<String>,
     /// Where the lines go.
     json: Option<PathBuf>,
+    /// Whether the counts are the ones to expect from now on.
+    bless: bool,
 }
 
 impl Options {
@@ -35,78 +40,101 @@ impl Options {
                 "--only" => options.only = Some(value()?.to_owned()),
                 "--target" => options.target = Some(value()?.to_owned()),
                 "--hot" => options.hot = value()?.parse().context("--hot wants a number")?,
+                "--opt-level" => options.opt_level = Some(value()?.to_owned()),
                 "--json" => options.json = Some(value()?.into()),
+                "--bless" => options.bless = true,
                 other => bail!("`{other}` is no option of `cargo xtask bench`"),
             }
         }
+        let partly = options.only.is_some() || options.opt_level.is_some();
+        ensure!(!options.bless || !partly, "--bless takes the whole table as it is");
         Ok(options)
+    }
+
+    /// Whether a target is asked for.
+    fn wants(&self, key: &str) -> bool {
+        self.target.as_deref().is_none_or(|wanted| wanted == key)
     }
 }
 
-/// Measures, prints a table, and writes the figures as JSON lines.
+/// Measures, prints tables, and writes the figures as JSON lines.
 pub fn bench(words: &[&str]) -> Result<()> {
     let options = Options::parse(words)?;
-    let only = options.only.as_deref().unwrap_or("");
-    let subjects: Vec<Subject> =
-        subjects::layers().into_iter().filter(|subject| subject.name.contains(only)).collect();
-    if subjects.is_empty() {
-        bail!("no case has `{only}` in its name");
-    }
-    let mut lines = Vec::new();
-    for target in &TARGETS {
-        if options.target.as_deref().is_some_and(|key| key != target.key) {
-            continue;
+    let subjects = subjects::all(options.only.as_deref().unwrap_or(""))?;
+    ensure!(!subjects.is_empty(), "no case has such a name");
+    let mut figures = Vec::new();
+    for target in TARGETS.iter().filter(|target| options.wants(target.key)) {
+        let opt_level = options.opt_level.as_deref();
+        let all = count::count(target, &subjects, options.hot, opt_level)?;
+        println!("\n{}, modelled cycles at zero wait states", target.title);
+        show(&all, target.key);
+        if options.bless {
+            expected::bless(target.key, &all)?;
         }
-        println!("{}", target.title);
-        println!("{:<34} {:>12} {:>12} {:>10}", "case", "instructions", "cycles", "per MAC");
-        let all = count::count(target, &subjects, options.hot)?;
-        all.iter().for_each(show);
-        for counted in &all {
-            for case in names(counted, &all) {
-                lines.extend(figures(counted).map(|(metric, value)| {
-                    json!({
-                        "case": case, "density": counted.subject.density, "target": target.key,
-                        "metric": metric, "value": value,
-                    })
-                }));
-            }
-        }
+        figures.extend(figures::of_board(target.key, &all, |_| None));
     }
     if let Some(path) = &options.json {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        figures::write(path, &figures)?;
     }
     Ok(())
 }
 
-/// What a case's figures are called: by its encoding where there are several, and by its plain name
-/// if it is the fastest of them.
-fn names(counted: &Counted, all: &[Counted]) -> Vec<String> {
-    let Subject { case, density, encoding, .. } = counted.subject;
-    let rival = |other: &&Counted| other.subject.case == *case && other.subject.density == *density;
-    let fastest = all.iter().filter(rival).all(|other| counted.cycles <= other.cycles);
-    let by_encoding = encoding.map(|encoding| format!("{case}.{encoding}"));
-    fastest.then(|| case.clone()).into_iter().chain(by_encoding).collect()
-}
-
-fn figures(counted: &Counted) -> impl Iterator<Item = (&'static str, f64)> {
-    [
-        ("instructions", counted.instructions as f64),
-        ("cycles", counted.cycles as f64),
-        ("cycles_per_mac", counted.cycles_per_mac()),
-    ]
-    .into_iter()
-}
-
-fn show(counted: &Counted) {
+/// The table of a core. Networks' arena and artifact stand beside those of an int8 engine.
+fn show(all: &[Counted], target: &str) {
     println!(
-        "{:<34} {:>12} {:>12} {:>10.3}",
-        counted.subject.name,
-        counted.instructions,
-        counted.cycles,
-        counted.cycles_per_mac()
+        "{:<24} {:>12} {:>12} {:>8} {:>10} {:>10} {:>9} {:>16} {:>16}",
+        "case",
+        "instructions",
+        "cycles",
+        "per MAC",
+        "CMSIS-NN",
+        "published",
+        "start-up",
+        "arena",
+        "artifact"
     );
-    for line in &counted.hot {
-        println!("    {line}");
+    for counted in all {
+        let Counted { subject, run, startup, layers } = counted;
+        let anchor = anchors::of(&subject.case);
+        let (cmsis, published) = match (anchor, target) {
+            (Some(anchor), "m4") => (Some(anchor.cmsis_m4), anchor.published),
+            (Some(anchor), _) => (anchor.cmsis_m0, None),
+            (None, _) => (None, None),
+        };
+        let bytes = anchor.and_then(|anchor| anchor.bytes);
+        let per_mac = counted.cycles_per_mac();
+        println!(
+            "{:<24} {:>12} {:>12} {:>8.3} {:>10} {:>10} {:>9} {:>16} {:>16}",
+            subject.name,
+            run.instructions,
+            run.cycles,
+            per_mac,
+            times(cmsis, per_mac),
+            times(published, per_mac),
+            startup.cycles,
+            share(subject.arena, bytes.map(|[arena, _]| arena)),
+            share(subject.artifact.len(), bytes.map(|[_, file]| file)),
+        );
+        run.hot.iter().for_each(|line| println!("    {line}"));
+        for (index, layer) in layers.iter().filter(|(_, layer)| !layer.hot.is_empty()) {
+            println!(
+                "  layer {index}: {} instructions, {} cycles",
+                layer.instructions, layer.cycles
+            );
+            layer.hot.iter().for_each(|line| println!("    {line}"));
+        }
     }
+}
+
+/// Bytes, and the part that they are of another's, where that is known.
+fn share(ours: usize, other: Option<u64>) -> String {
+    match other {
+        Some(other) => format!("{ours} ({:.3})", ours as f64 / other as f64),
+        None => ours.to_string(),
+    }
+}
+
+/// How many times as long another runtime takes, or nothing where it is not known.
+fn times(other: Option<f64>, ours: f64) -> String {
+    other.map(|other| format!("{:.2} ×", other / ours)).unwrap_or_default()
 }

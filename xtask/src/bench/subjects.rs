@@ -1,10 +1,22 @@
-//! What is measured: layers of the one table, as artifacts.
+//! What is measured: layers of the one table, and networks, as artifacts.
 
+use std::{fs, process::Command};
+
+use anyhow::{Context, Result};
 use seedmask::layer::{Layer, Source};
 use seedmask_benches::{
     artifact,
     cases::{Case, DENSITIES, Mask, SPEED, Variant},
 };
+use serde::Deserialize;
+
+use crate::{command, firmware, host, paths, test::cargo};
+
+/// Recipes of the networks, in `trainer/recipes`.
+const NETWORKS: [&str; 4] = ["kws", "ic", "vww", "ad"];
+
+/// Densities that networks are measured at.
+const NETWORK_DENSITIES: [&str; 4] = ["0.1", "0.2", "0.3", "0.5"];
 
 /// Something that is measured.
 #[derive(Clone, Debug)]
@@ -13,52 +25,120 @@ pub struct Subject {
     pub name: String,
     /// Name of the case: `fc_784x256`.
     pub case: String,
-    /// How the mask is stored, where a case is measured with several.
+    /// How masks are stored, where a case is measured with several encodings.
     pub encoding: Option<&'static str>,
     /// Share of the weights that is kept; 1 for a layer without.
     pub density: f64,
-    /// What cycles are divided by: multiplications of the dense layer, input elements of a pool,
-    /// elements of an addition.
+    /// What cycles are divided by: multiplications of the dense layer or network, input elements of
+    /// a pool, elements of an addition.
     pub macs: u64,
     /// The file.
     pub artifact: Vec<u8>,
+    /// Bytes of RAM that a session of it works in.
+    pub arena: usize,
     /// The layer that is measured; `None` for a whole network.
     pub layer: Option<usize>,
 }
 
-/// Every layer of the table at every density.
-pub fn layers() -> Vec<Subject> {
-    SPEED.iter().flat_map(of_case).collect()
+/// Every layer at every density, and every network, whose name contains `only`.
+pub fn all(only: &str) -> Result<Vec<Subject>> {
+    let mut subjects = Vec::new();
+    for case in &SPEED {
+        subjects.extend(layers(case)?.into_iter().filter(|subject| subject.name.contains(only)));
+    }
+    for network in NETWORKS {
+        for density in NETWORK_DENSITIES {
+            for (encoding, masks) in [(None, "fastest"), (Some("smallest"), "smallest")] {
+                let name = name(network, encoding, density);
+                if name.contains(only) {
+                    subjects.push(build(network, density, encoding, masks)?);
+                }
+            }
+        }
+    }
+    Ok(subjects)
 }
 
-fn of_case(case: &'static Case) -> Vec<Subject> {
+fn name(case: &str, encoding: Option<&str>, density: &str) -> String {
+    let encoding = encoding.map(|encoding| format!(".{encoding}")).unwrap_or_default();
+    format!("{case}{encoding}@{density}")
+}
+
+/// A case with the masks that the exporter would choose for speed. Dense layers have two.
+fn layers(case: &Case) -> Result<Vec<Subject>> {
     let whole = Variant { source: Source::SeededSigns, mask: Mask::Raw, density: 100 };
     if !case.weighted() {
-        return subject(case, whole, None).into_iter().collect();
+        return Ok(vec![layer(case, whole, None)?]);
     }
     let dense = matches!(case.layer, Layer::Dense(_));
-    let variants = DENSITIES.iter().flat_map(|&density| {
-        let raw = (Variant { density, ..whole }, dense.then_some("raw"));
-        let gaps = (Variant { density, mask: Mask::Gaps, ..whole }, Some("gaps"));
-        [Some(raw), (dense && density <= 30).then_some(gaps)].into_iter().flatten()
-    });
-    variants.filter_map(|(variant, encoding)| subject(case, variant, encoding)).collect()
+    let mut layers = Vec::new();
+    for density in DENSITIES {
+        let raw = Variant { density, ..whole };
+        layers.push(layer(case, raw, dense.then_some("raw"))?);
+        if dense && density <= 30 {
+            layers.push(layer(case, Variant { mask: Mask::Gaps, ..raw }, Some("gaps"))?);
+        }
+    }
+    Ok(layers)
 }
 
-fn subject(case: &Case, variant: Variant, encoding: Option<&'static str>) -> Option<Subject> {
+fn layer(case: &Case, variant: Variant, encoding: Option<&'static str>) -> Result<Subject> {
     let density = f64::from(variant.density) / 100.0;
-    let suffix = encoding.map(|encoding| format!(".{encoding}")).unwrap_or_default();
     let elements = u64::from(case.input.elements().unwrap_or(0));
-    Some(Subject {
+    let artifact = artifact::isolated(case, variant)
+        .with_context(|| format!("{} cannot be written as {}", case.name, variant.name()))?;
+    Ok(Subject {
         name: match case.weighted() {
-            true => format!("{}{suffix}@{density}", case.name),
+            true => name(case.name, encoding, &density.to_string()),
             false => case.name.to_owned(),
         },
         case: case.name.to_owned(),
         encoding,
         density,
         macs: if case.weighted() { case.macs() } else { elements },
-        artifact: artifact::isolated(case, variant)?,
+        arena: host::parse(&artifact)?.arena_bytes(),
+        artifact,
         layer: Some(artifact::ISOLATED),
     })
+}
+
+/// What `seedmask build --json` reports.
+#[derive(Deserialize)]
+struct Built {
+    macs: u64,
+}
+
+/// A network with random masks.
+fn build(
+    network: &str,
+    density: &str,
+    encoding: Option<&'static str>,
+    masks: &str,
+) -> Result<Subject> {
+    let file = firmware::scratch(&format!("bench/{network}-{masks}-{density}.smk"))?;
+    let recipe = paths::root().join(format!("trainer/recipes/{network}.toml"));
+    let mut seedmask = Command::new(seedmask()?);
+    seedmask.arg("build").arg(recipe).arg("--output").arg(&file);
+    seedmask.args(["--density", density, "--masks", masks, "--json"]);
+    let report = command::output(&mut seedmask)?;
+    let Built { macs } = serde_json::from_str(&report)
+        .with_context(|| format!("cannot read what `seedmask build` printed:\n{report}"))?;
+    let artifact = fs::read(&file)?;
+    Ok(Subject {
+        name: name(network, encoding, density),
+        case: network.to_owned(),
+        encoding,
+        density: density.parse()?,
+        macs,
+        arena: host::parse(&artifact)?.arena_bytes(),
+        artifact,
+        layer: None,
+    })
+}
+
+/// The command `seedmask`, as the tests build it: networks are made in no time.
+fn seedmask() -> Result<std::path::PathBuf> {
+    let package = ["-p", "seedmask-trainer", "--bin", "seedmask"];
+    command::run(cargo().args(["build", "--quiet", "--locked"]).args(package))?;
+    Ok(paths::target().join("debug/seedmask"))
 }

@@ -1,0 +1,105 @@
+//! Instruction counts in git: a rise is a failure, and a fall is welcome.
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::count::{self, Counted, TARGETS};
+use super::subjects::{self, Subject};
+use crate::paths;
+
+/// Instructions by name of the subject.
+type Counts = BTreeMap<String, u64>;
+
+/// A count may rise by this much: a compiler's minor version changes a little.
+const TOLERANCE: f64 = 0.02;
+
+fn path(target: &str) -> PathBuf {
+    paths::root().join(format!("benches/expected/{target}.json"))
+}
+
+/// Densities whose counts are in the files, and layers without weights: a minute for both cores.
+const DENSITIES: [f64; 3] = [0.1, 0.5, 1.0];
+
+fn is_expected(subject: &Subject) -> bool {
+    DENSITIES.contains(&subject.density) && subject.encoding != Some("smallest")
+}
+
+/// Measures what is in the files and compares.
+pub fn check() -> Result<()> {
+    let mut subjects = subjects::all("")?;
+    subjects.retain(is_expected);
+    let mut worse = Vec::new();
+    for target in &TARGETS {
+        let counted = count::count(target, &subjects, 0, None)?;
+        let path = path(target.key);
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let expected: Counts = serde_json::from_str(&text)
+            .with_context(|| format!("{} is malformed", path.display()))?;
+        worse.extend(differences(target.key, &expected, &counts(&counted)));
+    }
+    if !worse.is_empty() {
+        bail!(
+            "other instructions than in benches/expected (`cargo xtask bench --bless` accepts \
+             them):\n  {}",
+            worse.join("\n  ")
+        );
+    }
+    Ok(())
+}
+
+/// Writes what was counted on a target.
+pub fn bless(target: &str, counted: &[Counted]) -> Result<()> {
+    let text = serde_json::to_string_pretty(&counts(counted))? + "\n";
+    let path = path(target);
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn counts(counted: &[Counted]) -> Counts {
+    let expected = counted.iter().filter(|counted| is_expected(counted.subject));
+    expected.map(|counted| (counted.subject.name.clone(), counted.run.instructions)).collect()
+}
+
+/// A line for each count that rose, or that stands on one side only.
+fn differences(target: &str, expected: &Counts, found: &Counts) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, &found) in found {
+        match expected.get(name) {
+            None => lines.push(format!("{target} {name}: {found} found, none expected")),
+            Some(&expected) if found as f64 > expected as f64 * (1.0 + TOLERANCE) => {
+                lines.push(format!(
+                    "{target} {name}: {expected} expected, {found} found, {:.1} % more",
+                    100.0 * (found as f64 / expected as f64 - 1.0)
+                ))
+            }
+            Some(_) => {}
+        }
+    }
+    let gone = expected.keys().filter(|name| !found.contains_key(*name));
+    lines.extend(gone.map(|name| format!("{target} {name}: expected, and no longer measured")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_rise_is_a_difference() {
+        let counts = |pairs: &[(&str, u64)]| -> Counts {
+            pairs.iter().map(|&(name, count)| (name.to_owned(), count)).collect()
+        };
+        let expected = counts(&[("add", 1000), ("fc", 1000), ("pool", 1000)]);
+        let found = counts(&[("add", 1020), ("fc", 1021), ("pool", 500)]);
+        assert_eq!(
+            differences("m4", &expected, &found),
+            ["m4 fc: 1000 expected, 1021 found, 2.1 % more"]
+        );
+        let other = counts(&[("add", 1000), ("fc", 1000), ("conv", 5)]);
+        assert_eq!(
+            differences("m0", &expected, &other),
+            ["m0 conv: 5 found, none expected", "m0 pool: expected, and no longer measured"]
+        );
+    }
+}
