@@ -6,7 +6,7 @@
 use core::slice;
 
 use qemu_count::{PACK, PACK_LEN, artifacts};
-use seedmask::{Arena, Model, Session, kernel::Words};
+use seedmask::{Arena, Model, Session, kernel::Native};
 use seedmask_support::{exit, marks, plain};
 
 /// Bytes of RAM for the hungriest artifact.
@@ -51,7 +51,7 @@ fn measure(name: &str, artifact: &[u8], arena: &mut Arena<ARENA>) -> Option<()> 
 
     fill(session.input());
     marks::begin();
-    let observed = session.infer_observed::<Words>(task, |step, _| {
+    let observed = session.infer_observed::<Native>(task, |step, _| {
         marks::end();
         region(name, "layer", usize::from(step.index));
         marks::begin();
