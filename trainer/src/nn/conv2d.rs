@@ -1,9 +1,11 @@
 //! Convolution of any kernel, stride and padding, on one block of images: as matrix products on
-//! unfolded windows (im2col), or by Winograd's method where that is faster.
+//! unfolded windows (im2col), by Winograd's method, or weight by weight where few are kept,
+//! whichever is fastest.
 
 use seedmask::layer::Window;
 
 use super::matrix::{Scratch, View, multiply};
+use super::sparse::{self, Sparse};
 use super::{Shape, winograd};
 
 /// Shapes of one convolution. Weights are `[output channel][input channel][ky][kx]`.
@@ -17,6 +19,23 @@ pub struct Conv2d {
     pub window: Window,
 }
 
+/// The weights of a convolution as its passes want them.
+#[derive(Debug, Default)]
+pub struct Filters {
+    /// For Winograd's method, if a pass uses it.
+    winograd: Vec<f32>,
+    /// Whether the forward pass goes weight by weight, and the input's gradient.
+    weight_by_weight: [bool; 2],
+    forward: Sparse,
+    backward: Sparse,
+}
+
+/// The share of weights up to which going weight by weight is faster than Winograd's method:
+/// forward and for the input's gradient.
+const WINOGRAD_SHARE: [f32; 2] = [0.3, 0.2];
+/// The same against products on unfolded windows.
+const UNFOLDED_SHARE: [f32; 2] = [0.6, 0.5];
+
 /// Numbers of an unfolded chunk of rows: what a cache holds.
 const CHUNK: usize = 1 << 16;
 
@@ -26,24 +45,42 @@ impl Conv2d {
         self.input.channels * self.window.area() as usize
     }
 
-    /// Prepares the weights for the passes over blocks of `lanes` images: `filters` is theirs.
-    pub fn prepare(&self, lanes: usize, matrix: &[f32], filters: &mut Vec<f32>) {
-        if winograd::applies(self, lanes) {
-            winograd::transform_filters(matrix, filters);
+    /// Prepares the weights for the passes over blocks of `lanes` images.
+    pub fn prepare(&self, lanes: usize, matrix: &[f32], filters: &mut Filters) {
+        let kept = matrix.iter().filter(|&&weight| weight != 0.0).count();
+        let by_winograd = winograd::applies(self, lanes);
+        let [forward, backward] = if by_winograd { WINOGRAD_SHARE } else { UNFOLDED_SHARE };
+        let [may_forward, may_backward] = sparse::applies(self, lanes);
+        let few = |share: f32| kept as f32 <= share * matrix.len() as f32;
+        filters.weight_by_weight = [may_forward && few(forward), may_backward && few(backward)];
+        if filters.weight_by_weight[0] {
+            filters.forward.prepare_forward(self, matrix);
+        }
+        if filters.weight_by_weight[1] {
+            filters.backward.prepare_backward(self, matrix);
+        }
+        if by_winograd && filters.weight_by_weight != [true; 2] {
+            winograd::transform_filters(matrix, &mut filters.winograd);
         }
     }
 
-    /// `output = matrix ∗ input` for one block.
+    /// `output = matrix ∗ input` for one block. `steps` is how many steps of the grid of `input`
+    /// are in 1.0, where it is on a grid.
+    #[allow(clippy::too_many_arguments)]
     pub fn forward(
         &self,
         lanes: usize,
+        steps: Option<f32>,
         input: &[f32],
-        [matrix, filters]: [&[f32]; 2],
+        (matrix, filters): (&[f32], &Filters),
         output: &mut [f32],
         scratch: &Scratch,
     ) {
+        if filters.weight_by_weight[0] {
+            return filters.forward.run(steps, input, output, scratch);
+        }
         if winograd::applies(self, lanes) {
-            return winograd::forward(self, input, filters, output, scratch);
+            return winograd::forward(self, input, &filters.winograd, output, scratch);
         }
         let k = self.fan_in();
         let row_step = self.output.pixels() * lanes;
@@ -69,18 +106,22 @@ impl Conv2d {
         &self,
         lanes: usize,
         input: &[f32],
-        [matrix, filters]: [&[f32]; 2],
+        (matrix, filters): (&[f32], &Filters),
         output_gradient: &[f32],
         matrix_gradient: &mut [f32],
         mut input_gradient: Option<&mut [f32]>,
         scratch: &Scratch,
     ) {
+        if let (Some(target), true) = (&mut input_gradient, filters.weight_by_weight[1]) {
+            filters.backward.run(None, output_gradient, target, scratch);
+            input_gradient = None;
+        }
         if winograd::applies(self, lanes) {
             let target = input_gradient;
             return winograd::backward(
                 self,
                 input,
-                filters,
+                &filters.winograd,
                 output_gradient,
                 matrix_gradient,
                 target,
@@ -277,12 +318,72 @@ mod tests {
             let input = random(conv.input.len() * lanes, 1);
             let matrix = random(conv.output.channels * conv.fan_in(), 2);
             let mut output = vec![f32::NAN; conv.output.len() * lanes];
-            let mut filters = Vec::new();
+            let mut filters = Filters::default();
             conv.prepare(lanes, &matrix, &mut filters);
             let scratch = Scratch::default();
-            conv.forward(lanes, &input, [&matrix, &filters], &mut output, &scratch);
+            conv.forward(lanes, None, &input, (&matrix, &filters), &mut output, &scratch);
             for (found, expected) in output.iter().zip(plain(&conv, lanes, &input, &matrix)) {
                 assert!((found - expected).abs() < 1e-4, "{conv:?}: {found} {expected}");
+            }
+        }
+    }
+
+    /// Few weights, of every sort.
+    fn few_weights(conv: &Conv2d) -> Vec<f32> {
+        let mut values = [0.0; 25];
+        [values[0], values[3], values[7], values[16]] = [1.0, -1.0, 2.0, -4.0];
+        values.into_iter().cycle().take(conv.output.channels * conv.fan_in()).collect()
+    }
+
+    #[test]
+    fn weight_by_weight_is_the_definition() {
+        let lanes = 16;
+        for conv in cases().into_iter().map(|(conv, _)| conv) {
+            let (matrix, scratch) = (few_weights(&conv), Scratch::default());
+            let mut filters = Filters::default();
+            conv.prepare(lanes, &matrix, &mut filters);
+            assert_eq!(filters.weight_by_weight, sparse::applies(&conv, lanes));
+            let on_grid = |steps: f32| {
+                let numbers = random(conv.input.len() * lanes, 1).into_iter();
+                numbers.map(|v| (v * 95.5 + 31.5).round() / steps).collect::<Vec<_>>()
+            };
+            for (steps, input) in [
+                (None, random(conv.input.len() * lanes, 1)),
+                (Some(32.0), on_grid(32.0)),
+                (Some(127.0), on_grid(127.0)),
+            ] {
+                let mut output = vec![f32::NAN; conv.output.len() * lanes];
+                conv.forward(lanes, steps, &input, (&matrix, &filters), &mut output, &scratch);
+                for (found, expected) in output.iter().zip(plain(&conv, lanes, &input, &matrix)) {
+                    let exact = steps == Some(32.0);
+                    let difference = (found - expected).abs();
+                    assert!(difference < if exact { 1e-30 } else { 1e-4 }, "{conv:?} {steps:?}");
+                }
+            }
+            let gradient = random(conv.output.len() * lanes, 3);
+            let mut kept = vec![f32::NAN; conv.input.len() * lanes];
+            let mut all = kept.clone();
+            let backward = |filters: &Filters, target: &mut [f32]| {
+                let mut matrix_gradient = vec![0.0; matrix.len()];
+                let (input, target) = (on_grid(32.0), Some(target));
+                let weights = (matrix.as_slice(), filters);
+                conv.backward(
+                    lanes,
+                    &input,
+                    weights,
+                    &gradient,
+                    &mut matrix_gradient,
+                    target,
+                    &scratch,
+                );
+                matrix_gradient
+            };
+            let from_kept = backward(&filters, &mut kept);
+            filters.weight_by_weight = [false; 2];
+            winograd::transform_filters(&matrix, &mut filters.winograd);
+            assert_eq!(from_kept, backward(&filters, &mut all));
+            for (kept, all) in kept.iter().zip(&all) {
+                assert!((kept - all).abs() < 1e-4, "{conv:?}: {kept} {all}");
             }
         }
     }
@@ -292,7 +393,7 @@ mod tests {
         for (conv, lanes) in cases() {
             let scratch = Scratch::default();
             let prepared = |matrix: &[f32]| {
-                let mut filters = Vec::new();
+                let mut filters = Filters::default();
                 conv.prepare(lanes, matrix, &mut filters);
                 filters
             };
@@ -300,9 +401,9 @@ mod tests {
                 input: conv.input.len() * lanes,
                 matrix: conv.output.channels * conv.fan_in(),
                 output: conv.output.len() * lanes,
-                forward: &|x, w, z| conv.forward(lanes, x, [w, &prepared(w)], z, &scratch),
+                forward: &|x, w, z| conv.forward(lanes, None, x, (w, &prepared(w)), z, &scratch),
                 backward: &|x, w, dz, dw, dx| {
-                    conv.backward(lanes, x, [w, &prepared(w)], dz, dw, Some(dx), &scratch)
+                    conv.backward(lanes, x, (w, &prepared(w)), dz, dw, Some(dx), &scratch)
                 },
             });
         }

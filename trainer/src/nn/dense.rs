@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::Batch;
-use super::matrix::{Scratch, Shared, View, multiply, sum_in_order};
+use super::matrix::{Scratch, View, multiply, sum_in_order};
 
 /// Sizes of one dense layer. Weights are `[output][input]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub struct Dense {
 
 /// Inputs that one product handles; fixes where the work is cut.
 const BLOCK: usize = 256;
+/// Outputs whose weights' gradients one thread computes at a time.
+const ROWS: usize = 16;
 
 impl Dense {
     /// `output = matrix · input`.
@@ -68,29 +70,24 @@ impl Dense {
             let (target, gradient) = rest.split_at_mut(input_len);
             batch.gather(input, values);
             batch.gather(output_gradient, gradient);
-            let gradient = View::new(gradient, self.outputs, images, images);
-            let shared_target = Shared::new(target);
-            let matrix_gradient = Shared::new(matrix_gradient);
-            (0..self.inputs.div_ceil(BLOCK)).into_par_iter().for_each(|block| {
-                let (first, inputs) = self.block(block);
-                let values = View::new(&values[first * images..], inputs, images, images);
-                let weights = View::new(&matrix[first..], self.outputs, inputs, self.inputs);
-                // SAFETY: blocks are disjoint ranges of columns of the matrix, of rows of the input.
-                unsafe {
-                    let transposed = values.transposed();
-                    matrix_gradient.multiply(first, self.inputs, gradient, transposed, false);
-                    if input_gradient.is_some() {
-                        let start = first * images;
-                        shared_target.multiply(
-                            start,
-                            images,
-                            weights.transposed(),
-                            gradient,
-                            false,
-                        );
-                    }
-                }
-            });
+            let gradient = &*gradient;
+            let inputs = View::new(values, self.inputs, images, images).transposed();
+            matrix_gradient.par_chunks_mut(ROWS * self.inputs).enumerate().for_each(
+                |(index, part)| {
+                    let rows = part.len() / self.inputs;
+                    let gradient = &gradient[index * ROWS * images..];
+                    let gradient = View::new(gradient, rows, images, images);
+                    multiply(part, self.inputs, gradient, inputs, false);
+                },
+            );
+            if input_gradient.is_some() {
+                let gradient = View::new(gradient, self.outputs, images, images);
+                target.par_chunks_mut(BLOCK * images).enumerate().for_each(|(block, part)| {
+                    let (first, inputs) = self.block(block);
+                    let weights = View::new(&matrix[first..], self.outputs, inputs, self.inputs);
+                    multiply(part, images, weights.transposed(), gradient, false);
+                });
+            }
             if let Some(input_gradient) = input_gradient {
                 batch.scatter(target, input_gradient);
             }

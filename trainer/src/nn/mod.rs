@@ -24,6 +24,7 @@ pub mod loss;
 pub mod matrix;
 pub mod network;
 pub mod pool;
+mod sparse;
 mod winograd;
 
 pub use architecture::{Architecture, ArchitectureError, Kind, Node, Weighted};

@@ -3,9 +3,10 @@
 use rayon::prelude::*;
 
 use super::architecture::{Architecture, Kind, Sums, Weighted};
+use super::conv2d::Filters;
 use super::epilogue::{Epilogue, apply_slope, moments};
 use super::matrix::{Scratch, sum_in_order};
-use super::{Batch, INPUT_STEP, Precision, add};
+use super::{Batch, INPUT_STEP, Precision, STEPS_PER_UNIT, add};
 
 /// Whether statistics of the batch or those in force are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub struct Layer {
     /// Scales, shifts and statistics.
     pub epilogue: Epilogue,
     /// The weights as the sums want them.
-    filters: Vec<f32>,
+    filters: Filters,
     /// The sums; after the backward pass, their gradient.
     sums: Vec<f32>,
     /// Moments of the sums, `[block][channel]`.
@@ -80,7 +81,7 @@ impl Network {
                     matrix_gradient: vec![0.0; shape.rows * shape.fan_in],
                     unit: vec![1.0; shape.rows],
                     epilogue: Epilogue::new(shape.output, shape.rows),
-                    filters: Vec::new(),
+                    filters: Filters::default(),
                     sums: vec![0.0; output.shape.len() * capacity],
                     moments: Vec::new(),
                 }),
@@ -146,7 +147,12 @@ impl Network {
             match node.kind {
                 Kind::Weighted(weighted) => {
                     let layer = &mut self.layers[weighted.index];
-                    layer.forward(mode, self.precision, batch, input, output, &self.scratch);
+                    let steps = match (self.precision, node.input) {
+                        (Precision::Exact, _) => None,
+                        (Precision::Quantised, 0) => Some(1.0 / INPUT_STEP),
+                        (Precision::Quantised, _) => Some(STEPS_PER_UNIT),
+                    };
+                    layer.forward(mode, self.precision, steps, batch, input, output, &self.scratch);
                 }
                 Kind::MaxPool(pool) => {
                     let taps = &mut self.taps[index][..output.len()];
@@ -265,6 +271,7 @@ impl Layer {
         &mut self,
         mode: Mode,
         precision: Precision,
+        steps: Option<f32>,
         batch: Batch,
         input: &[f32],
         output: &mut [f32],
@@ -278,7 +285,7 @@ impl Layer {
         if let Sums::Conv2d(conv) = &self.shape.sums {
             conv.prepare(lanes, &self.matrix, &mut self.filters);
         }
-        let weights = [self.matrix.as_slice(), &self.filters];
+        let weights = (self.matrix.as_slice(), &self.filters);
         if let Sums::Dense(dense) = self.shape.sums {
             dense.forward(batch, input, &self.matrix, sums, scratch);
         }
@@ -289,9 +296,9 @@ impl Layer {
             .zip(self.moments.par_chunks_mut(rows))
             .for_each(|((sums, input), measured)| {
                 match self.shape.sums {
-                    Sums::Conv2d(conv) => conv.forward(lanes, input, weights, sums, scratch),
+                    Sums::Conv2d(conv) => conv.forward(lanes, steps, input, weights, sums, scratch),
                     Sums::Depthwise(depthwise) => {
-                        depthwise.forward(lanes, input, weights[0], sums);
+                        depthwise.forward(lanes, input, weights.0, sums);
                     }
                     Sums::Dense(_) => {}
                 }
@@ -325,14 +332,14 @@ impl Layer {
         let sums = &mut self.sums[..output_gradient.len()];
         let piece = sums.len() / (blocks * rows);
         let slopes = self.epilogue.backward(precision, &self.unit, piece, sums, output_gradient);
-        let weights = [self.matrix.as_slice(), &self.filters];
+        let weights = (self.matrix.as_slice(), &self.filters);
         if let Sums::Dense(dense) = self.shape.sums {
             let pieces = sums.chunks_exact_mut(piece).zip(output_gradient.chunks_exact(piece));
             for (index, (sums, gradient)) in pieces.enumerate() {
                 apply_slope(&slopes[index % rows], sums, gradient);
             }
             let gradient = &mut self.matrix_gradient;
-            let matrix = weights[0];
+            let matrix = weights.0;
             return dense.backward(batch, input, matrix, sums, gradient, input_gradient, scratch);
         }
         let (shape, matrix_len, input_len) = (self.shape, self.matrix.len(), input.len() / blocks);
@@ -357,7 +364,7 @@ impl Layer {
                             conv.backward(lanes, input, weights, sums, part, target, scratch);
                         }
                         Sums::Depthwise(depthwise) => {
-                            depthwise.backward(lanes, input, weights[0], sums, part, target);
+                            depthwise.backward(lanes, input, weights.0, sums, part, target);
                         }
                         Sums::Dense(_) => {}
                     }

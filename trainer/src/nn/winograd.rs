@@ -19,7 +19,7 @@ const POINTS: usize = SPAN * SPAN;
 /// Numbers that a transform handles at a time: one register.
 const WIDTH: usize = 8;
 /// Numbers of the transformed tiles, input and output, of one chunk: what a cache holds.
-const CHUNK: usize = 1 << 18;
+const CHUNK: usize = 1 << 19;
 /// Channels below which plain products are faster.
 const MIN_CHANNELS: usize = 8;
 /// Between the points of a chunk, so that they do not all fall on the same cache lines.
