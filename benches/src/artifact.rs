@@ -4,6 +4,7 @@ use half::f16;
 use seedmask::artifact::write::{self, Backbone, LearnedLayer, LearnedMask};
 use seedmask::layer::{Dense, Layer, Range, Relayout, Source, Tensor, TensorId};
 use seedmask::mask::Encoding;
+use seedmask::plan::Goal;
 
 use crate::built::{Learned, with_source};
 use crate::cases::{Case, Variant};
@@ -64,7 +65,7 @@ fn network(case: &Case, variant: Variant, isolated: bool) -> Option<Vec<u8>> {
         learned.push(LearnedLayer { mask, epilogue: vec![(scale, f16::ZERO)] });
     }
 
-    let backbone = Backbone { seed: SEED, tensors, layers, stored };
+    let backbone = Backbone { seed: SEED, tensors, layers, stored, goal: Goal::Speed };
     let classes = backbone.tensors.last()?.channels;
     let task =
         write::Learned { name: case.name.into(), classes, labels: Vec::new(), layers: learned };

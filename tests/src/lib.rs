@@ -9,6 +9,7 @@ use seedmask::layer::{
     Window,
 };
 use seedmask::mask::{Encoding, decode, encode, smallest};
+use seedmask::plan::Goal;
 use seedmask::random::{Generator, Stream};
 
 /// The stream that samples are drawn from.
@@ -82,7 +83,7 @@ pub fn backbone() -> Backbone {
     ];
     let words = Generator::new(1, SAMPLES);
     let stored = (0..21 * 8).map(|i| words.word(i) as i8).collect();
-    Backbone { seed: 0x5eed_0000_cafe, tensors, layers, stored: vec![stored] }
+    Backbone { seed: 0x5eed_0000_cafe, tensors, layers, stored: vec![stored], goal: Goal::Speed }
 }
 
 /// The weighted layers of `backbone` with their first generator words.

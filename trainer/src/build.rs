@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
     use crate::evaluate::HostArena;
-    use crate::export::{self, Masks};
+    use crate::export::{self, Arena, Masks};
     use crate::verify::{trace, verify};
 
     fn recipe(name: &str) -> Recipe {
@@ -142,7 +142,7 @@ mod tests {
     fn activations_neither_die_nor_saturate() {
         for name in ["kws.toml", "ic.toml", "ad.toml"] {
             let trained = random(&recipe(name), Some(0.1));
-            let file = export::artifact(&trained, Masks::Fastest).unwrap();
+            let file = export::artifact(&trained, Masks::Fastest, Arena::Fastest).unwrap();
             let model = Model::parse(&file).unwrap();
             let task = model.tasks().next().unwrap();
             let length = model.input().elements().unwrap() as usize;
@@ -171,8 +171,28 @@ mod tests {
     }
 
     #[test]
+    fn artifacts_are_a_twelfth_of_int8_files_and_arenas_fit_those_of_tflm() {
+        // Model file and TFLM's arena of the int8 reference models of MLPerf Tiny, in bytes.
+        for (name, model_file, tflm) in [
+            ("kws.toml", 53_900, 22_800),
+            ("ic.toml", 98_500, 55_000),
+            ("vww.toml", 333_000, 100_700),
+            ("ad.toml", 277_000, 2_600),
+        ] {
+            let trained = random(&recipe(name), Some(0.1));
+            for (arena, percent) in [(Arena::Fastest, 83), (Arena::Smallest, 73)] {
+                let file = export::artifact(&trained, Masks::Smallest, arena).unwrap();
+                assert!(12 * file.len() <= model_file, "{name}: {} bytes", file.len());
+                let found = Model::arena_len(&file);
+                assert!(100 * found <= percent * tflm, "{name}: an arena of {found} bytes");
+            }
+        }
+    }
+
+    #[test]
     fn the_same_recipe_gives_the_same_bytes() {
-        let bytes = || export::artifact(&random(&recipe("ad.toml"), None), Masks::Smallest);
+        let trained = || random(&recipe("ad.toml"), None);
+        let bytes = || export::artifact(&trained(), Masks::Smallest, Arena::Smallest);
         assert_eq!(bytes().unwrap(), bytes().unwrap());
     }
 }

@@ -19,7 +19,7 @@ use super::prologue::{
 use super::task::Task;
 use crate::layer::{Layer, Source, Tensor, TensorId, Weights};
 use crate::mask::Encoding;
-use crate::plan::{self, PlanError};
+use crate::plan::{self, Goal, PlanError};
 
 /// An architecture and a seed.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,6 +32,8 @@ pub struct Backbone {
     pub layers: Vec<Layer>,
     /// `[rows][inputs]` of every layer with stored weights, in order.
     pub stored: Vec<Vec<i8>>,
+    /// What its plan is good at.
+    pub goal: Goal,
 }
 
 /// What was learned on a backbone.
@@ -131,7 +133,8 @@ impl From<ParseError> for WriteError {
 /// # Errors
 /// A [`WriteError`] that names what cannot be written.
 pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, WriteError> {
-    let plan = plan::make(&backbone.tensors, &backbone.layers).map_err(WriteError::Plan)?;
+    let plan =
+        plan::make(&backbone.tensors, &backbone.layers, backbone.goal).map_err(WriteError::Plan)?;
     let mut manifest = Vec::new();
     put(&mut manifest, &backbone.seed);
     put(&mut manifest, &(backbone.tensors.len() as u32));
@@ -201,11 +204,18 @@ pub fn patch(model: &Model<'_>, task: &Learned) -> Result<Vec<u8>, WriteError> {
 /// The backbone of a parsed artifact, to be written again.
 pub fn backbone(model: &Model<'_>) -> Backbone {
     let stored = model.steps().filter(|step| !step.stored.is_empty());
+    let tensors: Vec<Tensor> =
+        (0..model.tensor_count()).filter_map(|id| model.tensor(id)).collect();
+    let layers: Vec<Layer> = model.steps().map(|step| step.layer).collect();
+    let bands = (0..model.tensor_count()).filter_map(|id| Some(model.placement(id)?.bands));
+    let fast = plan::make(&tensors, &layers, Goal::Speed);
+    let is_fast = fast.is_ok_and(|plan| plan.placements.iter().map(|p| p.bands).eq(bands));
     Backbone {
         seed: model.seed(),
-        tensors: (0..model.tensor_count()).filter_map(|id| model.tensor(id)).collect(),
-        layers: model.steps().map(|step| step.layer).collect(),
+        tensors,
+        layers,
         stored: stored.map(|step| step.stored.iter().map(|&w| w as i8).collect()).collect(),
+        goal: if is_fast { Goal::Speed } else { Goal::Memory },
     }
 }
 

@@ -156,26 +156,25 @@ fn words(scratch: &mut [u8]) -> Option<&mut [u32]> {
     bytemuck::try_cast_slice_mut(scratch).ok()
 }
 
-/// Copies element by element in the order `(channel, y, x)`.
+/// Copies element by element, from the last to the first: `y` may begin where `x` does, if no element
+/// of it lies before its own in `x`.
 fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
     let (from, to) = (x.planes, y.planes);
     let same_shape = from.width == to.width && from.height == to.height;
-    let mut flat = 0;
-    for channel in 0..from.channels {
-        for line in 0..from.height {
+    for channel in (0..from.channels).rev() {
+        for line in (0..from.height).rev() {
             let start = x.start + from.index(channel, line, 0);
-            let (mut target, step) = if same_shape {
+            let (target, step) = if same_shape {
                 (y.start + to.index(channel, line, 0), to.bands)
             } else {
+                let flat = (channel * from.height + line) * from.width;
                 (y.start + to.row_start(0, 0) + flat, 1)
             };
-            flat += from.width;
-            for column in 0..from.width {
+            for column in (0..from.width).rev() {
                 let value = memory.get(start + column * from.bands).copied().unwrap_or(0);
-                if let Some(byte) = memory.get_mut(target) {
+                if let Some(byte) = memory.get_mut(target + column * step) {
                     *byte = value;
                 }
-                target += step;
             }
         }
     }

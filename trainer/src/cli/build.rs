@@ -10,7 +10,7 @@ use super::file::{self, ArtifactFile};
 use super::inspect::{self, Flash};
 use super::output::{Output, thousands};
 use crate::build;
-use crate::export::{self, Masks};
+use crate::export::{self, Arena, Masks};
 
 /// Write the network of a recipe with random masks, without any training
 #[derive(Debug, Args)]
@@ -26,6 +26,9 @@ pub struct Build {
     /// How masks are written
     #[arg(long, value_enum, default_value_t = Masks::Fastest)]
     masks: Masks,
+    /// How maps lie in the arena
+    #[arg(long, value_enum, default_value_t)]
+    arena: Arena,
 }
 
 #[derive(Serialize)]
@@ -46,7 +49,8 @@ impl Build {
         export::check(&recipe)
             .map_err(|error| Failure::Input(format!("{}: {error}", self.recipe.display())))?;
         file::check_writable(&self.output)?;
-        let bytes = export::artifact(&build::random(&recipe, self.density), self.masks)?;
+        let bytes =
+            export::artifact(&build::random(&recipe, self.density), self.masks, self.arena)?;
         let file = ArtifactFile { path: self.output.clone(), bytes };
         let report = Report {
             artifact: self.output.clone(),

@@ -1,7 +1,7 @@
 //! `seedmask inspect`: what an artifact consists of and what it costs.
 
-mod plan;
 mod text;
+mod timeline;
 
 use std::path::PathBuf;
 
@@ -10,6 +10,7 @@ use seedmask::artifact::{Kind, Model, Op, PROLOGUE, Prologue, Task, VERSION};
 use seedmask::epilogue::CHANNEL;
 use seedmask::layer::Source;
 use seedmask::mask::{self, Encoding, LayerWeights};
+use seedmask::plan;
 use serde::Serialize;
 
 use super::Failure;
@@ -17,7 +18,7 @@ use super::file::ArtifactFile;
 use super::output::{Output, thousands};
 use crate::evaluate::{count_weights, size};
 use crate::verify::kind;
-use plan::Plan;
+use timeline::Timeline;
 
 /// The most weights whose masks are written out to be counted, over all tasks.
 const MAX_COUNTED: u64 = 1 << 30;
@@ -54,7 +55,7 @@ struct Backbone {
     arena_bytes: usize,
     layers: Vec<LayerReport>,
     arena: Vec<TensorReport>,
-    plan: Plan,
+    plan: Timeline,
     tasks: Vec<TaskReport>,
     flash: Flash,
     patch: Option<PatchReport>,
@@ -82,6 +83,8 @@ struct TensorReport {
     bands: u8,
     offset: u32,
     bytes: u32,
+    /// The first and the last layer during which its bytes are spoken for.
+    span: [u8; 2],
     /// The layer that writes it; none for the input.
     written_by: Option<u8>,
     /// The last layer that reads it; none for the output.
@@ -180,7 +183,7 @@ impl Inspect {
             backbone,
         };
         match report.backbone.as_ref().filter(|_| self.plan) {
-            Some(backbone) => output.report(&report, |_| plan::text(backbone))?,
+            Some(backbone) => output.report(&report, |_| timeline::text(backbone))?,
             None => output.report(&report, text::report)?,
         }
         Ok(())
@@ -220,7 +223,7 @@ fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbon
         input: size(&model.input()),
         outputs: model.output().channels.into(),
         arena_bytes: model.arena_bytes(),
-        plan: Plan::new(&layers, &arena),
+        plan: Timeline::new(&layers, &arena),
         layers,
         arena,
         tasks,
@@ -264,6 +267,7 @@ fn pixels([_, height, width]: [usize; 3]) -> u64 {
 }
 
 fn arena(model: &Model) -> Vec<TensorReport> {
+    let spans = plan::spans(model);
     let tensor = |id| {
         let (tensor, place) = (model.tensor(id)?, model.placement(id)?);
         let reads = |step: &seedmask::artifact::Step| {
@@ -277,6 +281,7 @@ fn arena(model: &Model) -> Vec<TensorReport> {
             bands: place.bands,
             offset: place.offset,
             bytes: model.region(id)?.len() as u32,
+            span: *spans.get(usize::from(id))?,
             written_by: model.steps().find(|step| step.layer.output() == id).map(|step| step.index),
             read_until: model.steps().filter(reads).last().map(|step| step.index),
         })

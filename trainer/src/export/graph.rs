@@ -101,10 +101,8 @@ impl Graph {
             }
             Kind::Flatten => Layer::Relayout(Relayout { input, output: id }),
             Kind::Add { other, .. } => {
-                let (left, right) = addends(architecture, index, [node.input, other]);
-                let (left_grid, right_grid) = (self.grids[left], self.grids[right]);
-                let (left, right) = (self.places[left], self.places[right]);
-                Layer::Add(add(left, left_grid, right, right_grid, id, output.zero_point))
+                let (left, right) = (self.grids[node.input], self.grids[other]);
+                Layer::Add(add(input, left, self.places[other], right, id, output.zero_point))
             }
         };
         if matches!(node.kind, Kind::Weighted(_) | Kind::Add { .. }) {
@@ -167,19 +165,6 @@ fn readers(architecture: &Architecture, trained: usize) -> impl Iterator<Item = 
     architecture.nodes.iter().enumerate().filter(move |(_, node)| {
         node.input == trained || matches!(node.kind, Kind::Add { other, .. } if other == trained)
     })
-}
-
-/// Left and right of the sum of two tensors at node `index`. The device adds in place where the left
-/// one dies there, which is cheapest if it has the halo that the sum needs.
-fn addends(architecture: &Architecture, index: usize, tensors: [usize; 2]) -> (usize, usize) {
-    let halo = widest_halo(architecture, index + 1);
-    let worth = |tensor: usize| {
-        let last = readers(architecture, tensor).last().map(|(reader, _)| reader);
-        let dies = last == Some(index) && tensor > 0;
-        (dies, widest_halo(architecture, tensor) == halo)
-    };
-    let [first, second] = tensors;
-    if worth(second) > worth(first) { (second, first) } else { (first, second) }
 }
 
 /// The halo that a layer needs around its input.
@@ -246,6 +231,8 @@ fn add(
 
 #[cfg(test)]
 mod tests {
+    use seedmask::plan::Goal;
+
     use super::*;
 
     fn graph(layers: &str) -> Graph {
@@ -285,7 +272,7 @@ mod tests {
         let graph = graph(layers);
         let expected = ["conv2d", "conv2d", "add", "conv2d", "max pool", "dense"];
         assert_eq!(kinds(&graph), expected);
-        let plan = seedmask::plan::make(&graph.tensors, &graph.layers).unwrap();
+        let plan = seedmask::plan::make(&graph.tensors, &graph.layers, Goal::Speed).unwrap();
         let halos: Vec<u8> = plan.placements.iter().map(|place| place.pad).collect();
         assert_eq!(halos, [0, 1, 0, 1, 0, 0, 0]);
     }

@@ -10,6 +10,7 @@ use seedmask::artifact::Model;
 use seedmask::artifact::write::{self, Backbone, Learned, LearnedLayer, LearnedMask, WriteError};
 use seedmask::layer::{Source, Weights};
 use seedmask::mask::{self, Encoding};
+use seedmask::plan::Goal;
 
 use crate::evaluate::{self, EvaluateError, HostArena};
 use crate::method::seeded;
@@ -28,6 +29,16 @@ pub enum Masks {
     Smallest,
     /// For speed: dense layers as signed gaps below density .2 and as words above it.
     Fastest,
+}
+
+/// How maps lie in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Arena {
+    /// As convolutions read them fastest.
+    #[default]
+    Fastest,
+    /// In the fewest bytes.
+    Smallest,
 }
 
 /// Why no artifact can be made of what was learned.
@@ -119,11 +130,16 @@ pub enum ExportError {
 ///
 /// # Errors
 /// [`ExportError`], which names the layer.
-pub fn artifact(trained: &Trained, masks: Masks) -> Result<Vec<u8>, ExportError> {
+pub fn artifact(trained: &Trained, masks: Masks, arena: Arena) -> Result<Vec<u8>, ExportError> {
     let graph = Graph::new(&trained.recipe)?;
     let tasks = (0..trained.tasks.len()).map(|task| learned(trained, &graph, task, masks));
     let tasks: Vec<Learned> = tasks.collect::<Result<_, _>>()?;
-    Ok(write::artifact(&backbone(&trained.recipe, &graph, stored(trained)), &tasks)?)
+    let goal = match arena {
+        Arena::Fastest => Goal::Speed,
+        Arena::Smallest => Goal::Memory,
+    };
+    let backbone = Backbone { goal, ..backbone(&trained.recipe, &graph, stored(trained)) };
+    Ok(write::artifact(&backbone, &tasks)?)
 }
 
 /// A patch with task number `task` of `trained` for `model`, which must have the same backbone.
@@ -194,6 +210,7 @@ fn backbone(recipe: &Recipe, graph: &Graph, stored: Vec<Vec<i8>>) -> Backbone {
         tensors: graph.tensors.clone(),
         layers: graph.layers.clone(),
         stored,
+        goal: Goal::default(),
     }
 }
 

@@ -15,14 +15,14 @@ fn inspect_shows_what_everything_costs() {
     let answer = ok(&format!("inspect {}", golden.display()));
     let lines: Vec<String> = answer.out.lines().map(words).collect();
     for expected in [
-        "seed 104372000312062, input 2×9×7, 5 outputs, arena 952 bytes",
+        "seed 104372000312062, input 2×9×7, 5 outputs, arena 1,056 bytes",
         "layer kind input output weights source MACs",
         "1 conv2d 2×9×7 6×9×7 108 seeded signs 6,804",
         "5 conv2d 6×4×3 8×4×3 48 seeded magnitudes 576",
         "6 average pool 8×4×3 8",
         "7 dense 8 21 168 stored int8 168",
-        "tensor 2 6×9×7 1 0 532 1 to 3",
-        "scratch 1 712 72 1",
+        "tensor 2 6×9×7 0 1 0 384 1 to 3",
+        "scratch 1 384 232 1",
         "task mix, 5 classes: bag, boot, coat, dress, shirt",
         "layer kind rows×inputs mask kept density bytes bits/weight entropy epilogue MACs kept",
         "1 conv2d 6×18 rice 1 34 0.3148 17 1.2593 0.8987 24 2,142",
@@ -33,7 +33,7 @@ fn inspect_shows_what_everything_costs() {
         "stored weights 168",
         "masks 156",
         "epilogues 552",
-        "in all 1,315",
+        "in all 1,324",
     ] {
         assert!(lines.iter().any(|line| line == expected), "{expected}\n{}", answer.out);
     }
@@ -244,6 +244,35 @@ fn the_arena_is_shown_as_a_timeline() {
     assert_eq!(text.lines().filter(|line| line.ends_with("peak")).count(), 1);
     let first = text.lines().find(|line| line.starts_with("tensor 0 ")).unwrap();
     assert!(first.contains("█"), "{first}");
+}
+
+#[test]
+fn a_plan_for_memory_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("map.toml");
+    let text = "[network]\ninput = [3, 16, 16]\nseed = 1\nlayers = [{ conv = 8 }, { conv = 8 }, \
+                { global_average_pool = true }, { dense = 4 }]\n[train]\nepochs = 1\n\
+                [[task]]\nname = \"a\"\n[[task]]\nname = \"b\"\n";
+    fs::write(&recipe, text).unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let arena = |name: &str, more: &str| {
+        let (recipe, file) = (recipe.display(), path(name));
+        let built = ok(&format!("build {recipe} -o {file} --json {more}")).json();
+        let inspected = ok(&format!("inspect {file} --json")).json();
+        let bound = &inspected[0]["plan"]["lower_bound"];
+        assert_eq!(&built[0]["arena_bytes"], bound);
+        bound.as_u64().unwrap()
+    };
+    let fastest = arena("fastest.smk", "");
+    let smallest = arena("smallest.smk", "--arena smallest");
+    assert!(smallest < fastest, "{smallest} {fastest}");
+    // Written again without one of its tasks, it has the same plan.
+    for (name, expected) in [("fastest.smk", fastest), ("smallest.smk", smallest)] {
+        let (file, patch, rest) = (path(name), path("b.smk"), path("rest.smk"));
+        ok(&format!("split {file} --task b -o {patch} --rest {rest}"));
+        let found = &ok(&format!("inspect {rest} --json")).json()[0]["arena_bytes"];
+        assert_eq!(found.as_u64(), Some(expected), "{name}");
+    }
 }
 
 #[test]

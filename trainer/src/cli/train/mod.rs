@@ -16,7 +16,7 @@ use super::inspect::{self, Flash};
 use super::output::{Output, thousands};
 use crate::data::{self, Images, Split};
 use crate::evaluate::evaluate;
-use crate::export::{self, LayerError, Masks};
+use crate::export::{self, Arena, LayerError, Masks};
 use crate::method::seeded::Source;
 use crate::recipe::Recipe;
 use crate::train::{Ending, Options, data_of, train};
@@ -56,6 +56,9 @@ pub struct Train {
     /// How masks are written
     #[arg(long, value_enum, default_value_t)]
     masks: Masks,
+    /// How maps lie in the arena
+    #[arg(long, value_enum, default_value_t)]
+    arena: Arena,
     /// Also write what the training gave, as JSON
     #[arg(long, value_name = "F.json")]
     report: Option<PathBuf>,
@@ -147,7 +150,7 @@ impl Train {
         };
 
         let bytes = match &base {
-            None => export::artifact(&trained, self.masks)?,
+            None => export::artifact(&trained, self.masks, self.arena)?,
             Some((_, model)) => export::patch(&trained, 0, model, self.masks)?,
         };
         let file = ArtifactFile { path: self.output.clone(), bytes };

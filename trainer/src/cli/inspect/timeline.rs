@@ -8,7 +8,7 @@ use crate::cli::table::Table;
 
 /// What lives during each layer.
 #[derive(Serialize)]
-pub struct Plan {
+pub struct Timeline {
     /// The most bytes that live during one layer: no plan with the same layers in place takes less.
     lower_bound: u64,
     /// The first layer during which that many live.
@@ -30,7 +30,7 @@ struct Step {
 impl TensorReport {
     /// Whether its bytes are spoken for while `layer` runs.
     fn lives(&self, layer: u8) -> bool {
-        self.written_by.unwrap_or(0) <= layer && self.read_until.is_none_or(|last| layer <= last)
+        (self.span[0]..=self.span[1]).contains(&layer)
     }
 
     fn range(&self) -> [u64; 2] {
@@ -38,7 +38,7 @@ impl TensorReport {
     }
 }
 
-impl Plan {
+impl Timeline {
     pub fn new(layers: &[LayerReport], arena: &[TensorReport]) -> Self {
         let step = |layer: &LayerReport| {
             let live: Vec<_> = arena.iter().filter(|tensor| tensor.lives(layer.layer)).collect();
