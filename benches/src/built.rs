@@ -3,7 +3,9 @@
 use bitvec::prelude::*;
 use half::f16;
 use seedmask::epilogue::Epilogue;
-use seedmask::kernel::{Convolution, Kernels, Placed, Planes, Sink, Source as Input, Target};
+use seedmask::kernel::{
+    Convolution, Kernels, Placed, Planes, Sink, Source as Input, Target, storage,
+};
 use seedmask::layer::{Element, Layer, Range, Source, Tensor, Weights};
 use seedmask::mask::{Encoding, LayerWeights, decode, encode, smallest};
 use seedmask::random::{Generator, Stream};
@@ -186,7 +188,7 @@ impl Built {
         if bands > 1 && x.rows() != down * y.rows() {
             return None;
         }
-        let right = x.len().next_multiple_of(32);
+        let right = storage(&input, layer.halo() + extra, bands)? as usize;
         let start = right + if matches!(layer, Layer::Add(_)) { right } else { 0 };
         let classes = match output.element {
             Element::Activation => 0,
@@ -318,7 +320,10 @@ impl<'b> Run<'b> {
             Layer::Depthwise(conv) => {
                 let planes =
                     Planes { channels: 1, pad: usize::from(conv.window.halo()), ..input.planes };
-                let (copy, lists) = scratch.split_at_mut(planes.len().div_ceil(4));
+                let [height, width] = [planes.height, planes.width].map(|size| size as u16);
+                let channel = Tensor::map(1, height, width, 0);
+                let bytes = storage(&channel, conv.window.halo(), 1).expect("small");
+                let (copy, lists) = scratch.split_at_mut(bytes as usize / 4);
                 let copy: &mut [u8] = bytemuck::cast_slice_mut(copy);
                 for first in 0..output.planes.channels {
                     for line in 0..planes.height {

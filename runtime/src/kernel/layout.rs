@@ -171,7 +171,7 @@ pub const MAX_STORAGE: u32 = 1 << 24;
 
 /// Arena bytes of `tensor` with a halo of `pad` in `bands`; `None` beyond [`MAX_STORAGE`]. Tensors
 /// without halo are rounded up to whole 32-byte blocks, so that dense kernels may read whole words past
-/// the end.
+/// the end, and narrow maps have 16 bytes behind, so that kernels may go over rows in tiles of 16.
 pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
     let (halo, bands) = (u64::from(pad), u64::from(bands.max(1)));
     let element = match tensor.element {
@@ -180,10 +180,12 @@ pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
     };
     let rows = u64::from(tensor.height) / bands;
     let plane = (rows + 2 * halo) * (u64::from(tensor.width) + halo) * bands;
+    let narrow = u64::from(tensor.width) * bands < 16 && (tensor.height, tensor.width) != (1, 1);
     let bytes = u64::from(tensor.channels)
         .checked_mul(plane)?
         .checked_add(halo * bands)?
-        .checked_mul(element)?;
+        .checked_mul(element)?
+        .checked_add(if narrow { 16 } else { 0 })?;
     let rounded = bytes.next_multiple_of(if pad == 0 { 32 } else { 4 });
     u32::try_from(rounded).ok().filter(|bytes| *bytes <= MAX_STORAGE)
 }

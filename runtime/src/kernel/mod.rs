@@ -6,6 +6,8 @@ mod reference;
 mod words;
 
 pub use layout::{BANDS, MAX_STORAGE, Planes, storage};
+#[cfg(seedmask_dsp)]
+pub use processor::Dsp;
 #[cfg(target_arch = "x86_64")]
 pub use processor::Vectors;
 pub use reference::Reference;
@@ -15,7 +17,10 @@ pub use words::Words;
 #[cfg(target_arch = "x86_64")]
 pub type Native = Vectors;
 /// The fastest set for this target.
-#[cfg(not(target_arch = "x86_64"))]
+#[cfg(seedmask_dsp)]
+pub type Native = Dsp;
+/// The fastest set for this target.
+#[cfg(not(any(target_arch = "x86_64", seedmask_dsp)))]
 pub type Native = Words;
 
 use crate::epilogue::Epilogue;

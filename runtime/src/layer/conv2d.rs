@@ -41,12 +41,12 @@ impl Conv2d {
     }
 }
 
-/// Scratch bytes for the kept weights of a pair of rows as lists of offsets: a word for every input,
-/// a word a list and tail for the kernels that end and round their lists, and a table of the offset
-/// of every input in half a word each.
+/// Scratch bytes for the kept weights of a pair of rows as lists of offsets: a word for every input
+/// and some for the ends of lists, mask and sign words of both rows, and a table of the offset of
+/// every input in half a word each.
 pub(super) fn lists(inputs: u32) -> u64 {
-    let inputs = u64::from(inputs);
-    4 * (inputs + LIST_ENDS) + 2 * inputs.next_multiple_of(crate::random::WORD as u64)
+    let words = u64::from(inputs).div_ceil(crate::random::WORD as u64);
+    4 * (u64::from(inputs) + LIST_ENDS) + words * (4 * 4 + 64)
 }
 
 /// Words beside the offsets themselves.

@@ -36,10 +36,15 @@ impl Depthwise {
         Planes { channels: 1, pad: self.window.halo().into(), bands: 1, ..*input }
     }
 
+    /// Bytes of that copy.
+    pub(crate) fn copy_bytes(&self, input: &Tensor) -> u32 {
+        let channel = Tensor { channels: 1, ..*input };
+        storage(&channel, self.window.halo(), 1).unwrap_or(u32::MAX)
+    }
+
     /// The copy of one channel, then what a convolution of one channel needs.
     pub(crate) fn scratch(&self, input: &Tensor) -> u64 {
-        let copy = storage(&Tensor { channels: 1, ..*input }, self.window.halo(), 1);
-        u64::from(copy.unwrap_or(u32::MAX)) + super::conv2d::lists(self.window.area())
+        u64::from(self.copy_bytes(input)) + super::conv2d::lists(self.window.area())
     }
 
     pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {

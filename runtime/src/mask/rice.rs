@@ -3,6 +3,8 @@
 
 use super::MaskError;
 use super::values::Values;
+#[cfg(seedmask_dsp)]
+use crate::random::RowWords;
 
 /// Bytes of the count that a section begins with.
 pub(super) const HEADER: usize = 4;
@@ -143,6 +145,24 @@ impl RiceRow<'_> {
             each(kept);
         }
         self.reader = row.reader;
+    }
+
+    /// The sign words of ±1 weights.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn signs(&self) -> Option<RowWords> {
+        self.values.signs()
+    }
+
+    /// Calls `each` with the inputs whose weights are left.
+    #[cfg(seedmask_dsp)]
+    #[inline(always)]
+    pub(crate) fn visit_inputs(&mut self, mut each: impl FnMut(u32)) {
+        let mut reader = self.reader.clone();
+        while let Some(flat) = reader.peek().filter(|flat| *flat < self.end) {
+            reader.advance();
+            each(flat.wrapping_sub(self.start));
+        }
+        self.reader = reader;
     }
 
     #[inline(always)]

@@ -5,6 +5,8 @@ use super::values::{Drawn, LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
 use crate::family::Family;
 use crate::layer::Source;
+#[cfg(seedmask_dsp)]
+use crate::random::bit_of;
 use crate::random::{Generator, RowWords, WORD, input_at, mask_planes, seeded_mask_word};
 
 /// Where mask word `word` of `row` stands among the words of a raw section.
@@ -133,6 +135,30 @@ impl Row<'_> {
             Row::Gaps(_) => Source::SeededSigns,
         }
     }
+
+    /// Reads the row to its end as mask words, and gives the words of its signs; `None`, with the row
+    /// half read, where its weights are not ±1 from the seed, or stand in lists with their signs.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn read_mask(&mut self, words: &mut [u32]) -> Option<RowWords> {
+        match self {
+            Row::Words(row) => {
+                let signs = row.signs()?;
+                (0..).zip(words).for_each(|(word, mask)| *mask = row.mask(word));
+                Some(signs)
+            }
+            Row::Rice(row) if Family::Rice.is_linked() => {
+                let signs = row.signs()?;
+                words.fill(0);
+                row.visit_inputs(|input| {
+                    if let Some(mask) = words.get_mut(input as usize / WORD) {
+                        *mask |= 1 << bit_of(input as usize % WORD);
+                    }
+                });
+                Some(signs)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Iterator for Row<'_> {
@@ -201,10 +227,7 @@ impl<'a> WordRow<'a> {
 
     /// The sign words of ±1 weights, which kernels have a loop of its own for.
     pub(crate) fn signs(&self) -> Option<RowWords> {
-        match self.values.drawn() {
-            Drawn::Signs(signs) => Some(signs),
-            _ => None,
-        }
+        self.values.signs()
     }
 
     /// The stored weights of a row without a mask, a byte an input.

@@ -101,7 +101,7 @@ impl<'a> Runner<'_, 'a> {
         let (low, window, mut rows) = (layer.range.low(), &layer.window, weights.rows());
         let scratch = self.scratch(&op.step)?;
         let copy = Placed { planes: layer.copy(&x.planes), start: scratch.start };
-        let copied = scratch.start..scratch.start + copy.planes.len().next_multiple_of(4);
+        let copied = scratch.start..scratch.start + layer.copy_bytes(&op.step.input) as usize;
         let lists = copied.end..scratch.end;
         for first in 0..y.planes.channels {
             relayout(self.arena, x.channels(first, 1), copy);

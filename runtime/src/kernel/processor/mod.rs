@@ -8,3 +8,7 @@ mod vector;
 
 #[cfg(target_arch = "x86_64")]
 pub use vector::Vectors;
+#[cfg(seedmask_dsp)]
+mod dsp;
+#[cfg(seedmask_dsp)]
+pub use dsp::Dsp;

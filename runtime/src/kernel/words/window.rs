@@ -4,7 +4,7 @@
 use super::taps::{Geometry, Taps};
 use super::tile;
 use crate::epilogue::Affine;
-use crate::kernel::{Convolution, Sink, Source};
+use crate::kernel::{BANDS, Convolution, Sink, Source};
 use crate::layer::Window;
 
 pub(super) fn windows(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
@@ -83,16 +83,13 @@ impl Plane<'_> {
 
     /// One row of banded outputs whose windows step by more than a column: a word each.
     fn columns(&self, x: &[u8], outputs: &mut [u8]) {
-        let windows = x.chunks(self.bands * self.stride);
-        let starts = windows.scan(0, |at, window| {
-            let start = *at;
-            *at += window.len();
-            Some(start)
-        });
-        for (start, column) in starts.zip(outputs.chunks_mut(self.bands)) {
-            let mut column = column.iter_mut();
+        for (column, outputs) in
+            outputs.as_chunks_mut::<{ BANDS as usize }>().0.iter_mut().enumerate()
+        {
+            let start = column * self.bands * self.stride;
+            let mut outputs = outputs.iter_mut();
             tile::by_one::<u32>(x.get(start..).unwrap_or(&[]), self.taps, |sum| {
-                if let Some(output) = column.next() {
+                if let Some(output) = outputs.next() {
                     *output = self.affine.activation(sum, self.low);
                 }
             });

@@ -1,0 +1,13 @@
+//! Tells the crate which instructions it may write: `cfg(seedmask_dsp)` where the target has the DSP
+//! extension of Armv7E-M and Armv8-M.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(seedmask_dsp)");
+    let target = std::env::var("TARGET").unwrap_or_default();
+    // Armv8-M has the extension or not; the compiler does not tell, so the user does.
+    let chosen = std::env::var_os("CARGO_FEATURE_DSP").is_some();
+    if target.starts_with("thumbv7em") || (target.starts_with("thumbv8m.main") && chosen) {
+        println!("cargo::rustc-cfg=seedmask_dsp");
+    }
+}

@@ -1,0 +1,231 @@
+//! How tiles of sixteen outputs cover a plane.
+
+use super::tiles::{self, Channel, END, Tiles};
+use crate::kernel::{BANDS, Planes, Sink, Source};
+use crate::layer::Window;
+
+/// Bytes of a tile.
+const TILE: usize = 16;
+
+/// Tiles that are made at once where they do not lie in the output as they lie in the input.
+const GATHERED: usize = 8;
+
+/// Tiles side by side in rows.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    /// First bytes in the input and in a plane of the output.
+    x: usize,
+    y: usize,
+    /// Tiles of a row.
+    tiles: usize,
+    rows: usize,
+}
+
+/// The way over a plane.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
+    /// Bytes from a row to the next.
+    x_stride: usize,
+    y_stride: usize,
+    /// Bytes of the input under a tile: 16, or 32 where windows step by two words.
+    step: usize,
+    /// Bytes of a row of outputs.
+    row: usize,
+    rows: usize,
+    /// The blocks, or the whole plane in the input's rows, to be gathered.
+    blocks: [Option<Block>; 2],
+    gathered: bool,
+}
+
+impl Walk {
+    /// `None` where tiles cannot cover the plane, or where they would read beyond the input.
+    pub(super) fn new(x: &Source, y: &Sink, window: &Window) -> Option<Self> {
+        let [down, right] = window.stride.map(usize::from);
+        let [top, left, ..] = window.padding.map(usize::from);
+        let banded = x.planes.bands == usize::from(BANDS);
+        if x.planes.bands != y.planes.bands || !(right == 1 || (right == 2 && banded)) {
+            return None;
+        }
+        let corner = x.planes.pad.checked_sub(top)? * x.planes.stride()
+            + x.planes.pad.checked_sub(left)? * x.planes.bands;
+        let (row, rows) = (y.planes.row_bytes(), y.planes.rows());
+        let mut walk = Self {
+            x_stride: down * x.planes.stride(),
+            y_stride: y.planes.stride(),
+            step: right * TILE,
+            row,
+            rows,
+            blocks: [None; 2],
+            gathered: false,
+        };
+        let start = Block { x: corner, y: y.planes.row_start(0, 0), tiles: row / TILE, rows };
+        // The last tile of a row that is no multiple of them begins within the one before.
+        let rest = Block {
+            x: start.x + right * row.saturating_sub(TILE),
+            y: start.y + row.saturating_sub(TILE),
+            tiles: 1,
+            ..start
+        };
+        let flat = rows.checked_sub(1)? * walk.y_stride + row;
+        let by_rows = rows * row.div_ceil(TILE);
+        let flows = right == 1 && walk.x_stride == walk.y_stride && flat >= TILE;
+        if flows && (row < TILE || flat.div_ceil(TILE) < by_rows) {
+            // Rows lie alike in both, so they are one; what lies between them is the output's halo.
+            let end = flat - TILE;
+            let all = Block { tiles: flat / TILE, rows: 1, ..start };
+            let last = Block { x: start.x + end, y: start.y + end, tiles: 1, rows: 1 };
+            walk.blocks = [Some(all), (flat % TILE > 0).then_some(last)];
+        } else if row >= TILE {
+            walk.blocks = [Some(start), (row % TILE > 0).then_some(rest)];
+        } else if right == 1 {
+            let flat = (rows - 1) * walk.x_stride + row;
+            walk.blocks = [Some(Block { tiles: flat.div_ceil(TILE), rows: 1, ..start }), None];
+            walk.gathered = true;
+        } else {
+            return None;
+        }
+        walk.fits(x, y, window).then_some(walk)
+    }
+
+    /// Whether every tile under every tap is inside of the input, every output inside of its plane,
+    /// and offsets fit their table.
+    fn fits(&self, x: &Source, y: &Sink, window: &Window) -> bool {
+        let [height, width] = window.kernel.map(|size| usize::from(size).saturating_sub(1));
+        let reach = x.planes.channels.saturating_sub(1) * x.planes.plane()
+            + height * x.planes.stride()
+            + width * x.planes.bands;
+        let room = y.bytes.len().min(y.planes.len());
+        let last_plane = y.planes.channels.saturating_sub(1) * y.planes.plane();
+        let inside = |block: &Block| {
+            let (x_end, y_end) = (block.tiles * self.step, block.tiles * TILE);
+            let below = block.rows.saturating_sub(1);
+            let x_end = block.x + below * self.x_stride + x_end + reach;
+            let y_end = last_plane + block.y + below * self.y_stride + y_end;
+            x_end <= x.bytes.len() && (self.gathered || y_end <= room)
+        };
+        // Addresses below the mark of an end tell taps from ends.
+        let below_mark = x.bytes.as_ptr_range().end as usize <= END as usize;
+        let gathers =
+            last_plane + y.planes.row_start(0, self.rows.saturating_sub(1)) + self.row <= room;
+        below_mark
+            && reach <= usize::from(u16::MAX)
+            && self.blocks.iter().flatten().all(inside)
+            && (!self.gathered || gathers)
+    }
+
+    /// Whether two channels in one program are faster than one after the other, if they share
+    /// `shared` inputs of `words` mask words: a tap of a tile takes 15 cycles, the ends of five more
+    /// lists 130, and two more passes over the mask 40 a word.
+    pub(super) fn pays(&self, shared: usize, words: usize) -> bool {
+        let tiles: usize = self.blocks.iter().flatten().map(|block| block.tiles * block.rows).sum();
+        tiles * (15 * shared).saturating_sub(130) > 40 * words
+    }
+
+    /// Runs `program`, whose channels are `channels` of `y`, over the plane.
+    ///
+    /// # Safety
+    /// The walk was made for `x` and `y`, and the offsets of `program` are those of its window.
+    pub(super) unsafe fn run(
+        &self,
+        program: *const u32,
+        low: u8,
+        x: &Source,
+        y: &mut Sink,
+        channels: [(usize, Channel); 2],
+    ) {
+        let planes = y.planes;
+        let low = u32::from(low) * 0x0101_0101;
+        for block in self.blocks.iter().flatten() {
+            if self.gathered {
+                // SAFETY: as below.
+                unsafe { self.gather(block, program, low, x, y, channels) };
+                continue;
+            }
+            let (x_row, y_row) = (block.tiles * self.step, block.tiles * TILE);
+            // SAFETY: `fits` saw that no tile leaves input and output.
+            unsafe {
+                let start = x.bytes.as_ptr().add(block.x);
+                let [first, last] = channels.map(|(channel, epilogue)| {
+                    let at = channel * planes.plane() + block.y;
+                    Channel { y: y.bytes.as_mut_ptr().add(at), ..epilogue }
+                });
+                self.routine()(&Tiles {
+                    program,
+                    x: start,
+                    x_end: start.add(x_row),
+                    x_row,
+                    x_skip: self.x_stride.wrapping_sub(x_row),
+                    y_skip: self.y_stride.wrapping_sub(y_row),
+                    rows: block.rows,
+                    low,
+                    first,
+                    last,
+                });
+            }
+        }
+    }
+
+    fn routine(&self) -> unsafe extern "C" fn(*const Tiles) {
+        if self.step == TILE { tiles::every_word } else { tiles::every_other_word }
+    }
+
+    /// Makes some tiles after the other in a buffer and copies what lies under columns of the output.
+    ///
+    /// # Safety
+    /// As [`Walk::run`].
+    unsafe fn gather(
+        &self,
+        block: &Block,
+        program: *const u32,
+        low: u32,
+        x: &Source,
+        y: &mut Sink,
+        channels: [(usize, Channel); 2],
+    ) {
+        let mut buffers = [[0_u8; GATHERED * TILE]; 2];
+        for begin in (0..block.tiles).step_by(GATHERED) {
+            let x_row = (block.tiles - begin).min(GATHERED) * TILE;
+            let [one, two] = &mut buffers;
+            let [(_, first), (_, last)] = channels;
+            // SAFETY: `fits` saw that no tile leaves the input; the buffers hold the tiles.
+            unsafe {
+                let start = x.bytes.as_ptr().add(block.x + begin * TILE);
+                tiles::every_word(&Tiles {
+                    program,
+                    x: start,
+                    x_end: start.add(x_row),
+                    x_row,
+                    x_skip: 0,
+                    y_skip: 0,
+                    rows: 1,
+                    low,
+                    first: Channel { y: one.as_mut_ptr(), ..first },
+                    last: Channel { y: two.as_mut_ptr(), ..last },
+                });
+            }
+            let [(one_channel, _), (two_channel, _)] = channels;
+            if one_channel != two_channel {
+                self.scatter(one, begin * TILE, x_row, one_channel, y);
+            }
+            self.scatter(two, begin * TILE, x_row, two_channel, y);
+        }
+    }
+
+    /// Copies `len` bytes, made from byte `begin` of the plane in the input's rows on, to `channel`.
+    fn scatter(&self, made: &[u8], begin: usize, len: usize, channel: usize, y: &mut Sink) {
+        let planes: Planes = y.planes;
+        let mut row = begin.checked_div(self.x_stride).unwrap_or(0);
+        let mut column = begin - row * self.x_stride;
+        let mut from = 0;
+        while from < len && row < self.rows {
+            let count = self.row.saturating_sub(column).min(len - from);
+            let to = planes.row_start(channel, row) + column;
+            let to = y.bytes.get_mut(to..to + count).unwrap_or_default();
+            to.iter_mut()
+                .zip(made.get(from..).unwrap_or_default())
+                .for_each(|(to, made)| *to = *made);
+            from += self.x_stride - column;
+            (row, column) = (row + 1, 0);
+        }
+    }
+}
