@@ -36,8 +36,8 @@
 //!
 //! # Promises
 //! Integers only, the same bits on every target. No allocator, no copy of a mask to RAM, `unsafe` in
-//! one module alone: kernels in the instructions of one processor. [`Model::parse`] takes bytes that nobody vouches for; what it returns neither panics
-//! nor fails for reasons of content.
+//! one module alone: kernels in the instructions of one processor. [`Model::parse`] takes bytes that
+//! nobody vouches for; what it returns neither panics nor fails for reasons of content.
 //!
 //! # Features
 //! All families of layers, sources and encodings are linked by default. `default-features = false`
