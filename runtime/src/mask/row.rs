@@ -63,6 +63,12 @@ impl<'a> Rows<'a> {
 
     /// The next row; `None` after the last. Never panics.
     pub fn next_row(&mut self) -> Option<Row<'a>> {
+        self.next_row_inline()
+    }
+
+    /// The same for kernels that would spend more on copying a row than on looking at it.
+    #[inline(always)]
+    pub(crate) fn next_row_inline(&mut self) -> Option<Row<'a>> {
         let (weights, row) = (self.layer.weights, self.row);
         if row >= weights.rows {
             return None;
@@ -201,6 +207,29 @@ impl RawWords<'_> {
     }
 }
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+impl RawWords<'_> {
+    /// Mask words from `first` on; 0 beyond the last.
+    #[inline(always)]
+    fn fill(self, first: u32, masks: &mut [u32]) {
+        let words = self.words.get((first << self.step_log2) as usize..).unwrap_or(&[]);
+        let count = if self.step_log2 == 0 { words.len() } else { words.len().div_ceil(2) };
+        let (masks, rest) = masks.split_at_mut(count.min(masks.len()));
+        rest.fill(0);
+        if self.step_log2 == 0 {
+            masks.iter_mut().zip(words).for_each(|(mask, word)| *mask = u32::from_le_bytes(*word));
+        } else {
+            let (pairs, last) = words.as_chunks::<2>();
+            for (mask, pair) in masks.iter_mut().zip(pairs) {
+                *mask = u32::from_le_bytes(pair[0]);
+            }
+            if let (Some(mask), [word]) = (masks.get_mut(pairs.len()), last) {
+                *mask = u32::from_le_bytes(*word);
+            }
+        }
+    }
+}
+
 /// A row of an encoding that gives mask words: read as words, or weight by weight.
 #[derive(Clone, Debug)]
 pub struct WordRow<'a> {
@@ -235,6 +264,59 @@ impl<'a> WordRow<'a> {
         match (&self.masks, self.values.drawn()) {
             (MaskWords::Full, Drawn::Stored(stored)) if Family::Stored.is_linked() => Some(stored),
             _ => None,
+        }
+    }
+
+    /// Writes mask words and sign words from `first` on, the mask those of the weights of `magnitude`
+    /// alone where the source has some. Words beyond the row's are 0. For kernels that gain by
+    /// many words at once.
+    #[inline(always)]
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    pub(crate) fn fill(&self, first: u32, magnitude: i32, masks: &mut [u32], signs: &mut [u32]) {
+        let count = masks.len().min(signs.len()).min(self.words.saturating_sub(first) as usize);
+        let (masks, rest) = masks.split_at_mut(count);
+        rest.fill(0);
+        let words = first..;
+        match &self.masks {
+            MaskWords::Full => masks.fill(u32::MAX),
+            MaskWords::Raw(raw) => raw.fill(first, masks),
+            MaskWords::Seeded { planes, density } if Family::SeededMasks.is_linked() => {
+                masks.fill(0);
+                for (bit, plane) in planes.iter().enumerate() {
+                    let all = if density >> bit & 1 == 1 { u32::MAX } else { 0 };
+                    for (mask, word) in masks.iter_mut().zip(words.clone()) {
+                        let random = plane.word(word);
+                        // Or where the bit is 1, and where it is 0.
+                        *mask = *mask & random | all & (*mask | random);
+                    }
+                }
+            }
+            MaskWords::Seeded { .. } => masks.fill(0),
+        }
+        if let Some(last) =
+            (self.words.checked_sub(first + 1)).and_then(|last| masks.get_mut(last as usize))
+        {
+            *last &= self.tail;
+        }
+        let drawn = match self.values.drawn() {
+            Drawn::Signs(signs) => [signs; 3],
+            Drawn::Magnitudes(all) if Family::Magnitudes.is_linked() => all,
+            _ => return,
+        };
+        let [sign, high, low] = drawn;
+        signs
+            .iter_mut()
+            .zip(words.clone())
+            .for_each(|(sign_word, word)| *sign_word = sign.word(word));
+        if self.source() == Source::SeededMagnitudes {
+            for (mask, word) in masks.iter_mut().zip(words) {
+                let (high, low) = (high.word(word), low.word(word));
+                *mask &= match magnitude {
+                    4 => high & low,
+                    2 => high & !low,
+                    _ => !high,
+                };
+            }
         }
     }
 

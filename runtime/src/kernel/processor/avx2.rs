@@ -207,9 +207,9 @@ impl Vector for Bytes {
             _mm256_setzero_si256()
         }
 
-        fn add_kept(sums: __m256i, x: *const u8, plus: u32, minus: u32) -> __m256i {
+        fn add_kept(sums: __m256i, x: *const u8, plus: &u32, minus: &u32) -> __m256i {
             // All bits of a byte are −1.
-            let weights = _mm256_sub_epi8(spread(minus), spread(plus));
+            let weights = _mm256_sub_epi8(spread(*minus), spread(*plus));
             let products = _mm256_maddubs_epi16(_mm256_loadu_si256(x.cast()), weights);
             _mm256_add_epi16(sums, products)
         }

@@ -21,6 +21,9 @@ const MARGIN: usize = 64;
 /// Bytes of the largest vector.
 const LARGEST: usize = 32;
 
+/// Most vectors that fill the buffer: 8 bytes, or two of each 9.
+const MOST_UNITS: usize = 1024;
+
 /// Largest input that is copied where vectors would read beyond its end.
 const COPY: usize = 8192;
 
@@ -193,49 +196,16 @@ impl Steps for EveryOtherWord {
 }
 
 /// A vector of outputs.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Unit {
     /// Where its inputs begin, from those of the first output on.
-    input: usize,
+    input: u32,
     /// Where it goes in the buffer.
-    output: usize,
+    output: u32,
 }
 
-/// The vectors of some rows in the order of their outputs. The last one of a row ends with it,
-/// unless it is the only one.
-#[derive(Clone, Copy)]
-struct Units {
-    /// The row's, with the first output of the row.
-    row: Unit,
-    /// Outputs of the row that have vectors.
-    done: usize,
-    /// Rows that are left.
-    rows: usize,
-    /// Bytes of a row of outputs.
-    length: usize,
-    /// From row to row.
-    step: Unit,
-}
-
-impl Units {
-    /// The next vector, of `made` outputs.
-    #[inline(always)]
-    fn next<S: Steps>(&mut self, made: usize) -> Option<Unit> {
-        if self.rows == 0 {
-            return None;
-        }
-        let at = self.done.min(self.length.saturating_sub(made));
-        let unit = Unit { input: self.row.input + S::input(at), output: self.row.output + at };
-        self.done += made;
-        if self.done >= self.length {
-            self.rows -= 1;
-            self.done = 0;
-            self.row.input += self.step.input;
-            self.row.output += self.step.output;
-        }
-        Some(unit)
-    }
-}
+/// The vectors of some rows in the order of their outputs.
+type Units = heapless::Vec<Unit, MOST_UNITS>;
 
 /// How the rows of a map are cut into vectors, group of rows by group of rows.
 struct Walk {
@@ -279,15 +249,23 @@ impl Walk {
         })
     }
 
-    /// The vectors of the first `rows` rows.
+    /// Cuts `rows` rows into vectors. The last one of a row ends with it, unless it is the only one.
     #[inline(always)]
-    fn units(&self, rows: usize) -> Units {
-        let step = Unit { input: self.down, output: self.pitch };
+    fn cut<V: Vector, S: Steps>(&self, rows: usize, units: &mut Units) {
+        let made = S::made::<V>();
         let (rows, length) = match self.flat {
             true => (1, (rows - 1) * self.pitch + self.row_bytes),
             false => (rows, self.row_bytes),
         };
-        Units { row: Unit::default(), done: 0, rows, length, step }
+        units.clear();
+        for row in 0..rows {
+            for at in (0..length).step_by(made) {
+                let at = at.min(length.saturating_sub(made));
+                let (input, output) = (row * self.down + S::input(at), row * self.pitch + at);
+                // `MOST_UNITS` fill more than the buffer.
+                let _ = units.push(Unit { input: input as u32, output: output as u32 });
+            }
+        }
     }
 
     /// Bytes of the buffer in use.
@@ -306,6 +284,8 @@ unsafe fn by_steps<V: Vector, S: Steps>(conv: &mut Convolution, x: Source, y: &m
     let mut buffer = [const { MaybeUninit::uninit() }; BUFFER + MARGIN];
     let buffer = zeroed(&mut buffer, walk.used());
     let mut lists = Lists::new(&x.planes, conv.window);
+    let mut units = Units::new();
+    let mut rows_cut = 0;
     for channel in 0..y.planes.channels {
         if lists.read(conv.rows).is_none() {
             break;
@@ -315,7 +295,10 @@ unsafe fn by_steps<V: Vector, S: Steps>(conv: &mut Convolution, x: Source, y: &m
         let mut first = 0;
         while first < y.planes.rows() {
             let rows = walk.rows.min(y.planes.rows() - first);
-            let units = walk.units(rows);
+            if rows != rows_cut {
+                walk.cut::<V, S>(rows, &mut units);
+                rows_cut = rows;
+            }
             let group = Group {
                 lists: &lists,
                 bytes: bytes.get(walk.corner + first * walk.down..).unwrap_or(&[]),
@@ -327,16 +310,14 @@ unsafe fn by_steps<V: Vector, S: Steps>(conv: &mut Convolution, x: Source, y: &m
             unsafe {
                 match narrow {
                     Some(narrow) => {
-                        group.make::<V, S>(units, &V::rule(narrow, conv.low), buffer);
+                        group.make::<V, S>(&units, &V::rule(narrow, conv.low), buffer);
                     }
-                    None => group.make_wide::<V, S>(units, buffer),
+                    None => group.make_wide::<V, S>(&units, buffer),
                 }
             }
-            for row in 0..rows {
-                let from = buffer.get(row * walk.pitch..).unwrap_or(&[]);
-                let to = y.planes.row_start(channel, first + row);
-                copy_row(from, y.bytes.get_mut(to..).unwrap_or(&mut []), walk.row_bytes);
-            }
+            let to = y.planes.row_start(channel, first);
+            let to = y.bytes.get_mut(to..).unwrap_or(&mut []);
+            copy_rows(buffer, walk.pitch, to, y.planes.stride(), walk.row_bytes, rows);
             first += rows;
         }
     }
@@ -363,21 +344,26 @@ fn zeroed(bytes: &mut [MaybeUninit<u8>], length: usize) -> &mut [u8] {
     unsafe { bytes.assume_init_mut() }
 }
 
-/// Copies `length` bytes in order, and maybe some of what follows them.
+/// Copies `rows` rows of `length` bytes in order, and maybe some of what follows each.
 #[inline(always)]
-fn copy_row(from: &[u8], to: &mut [u8], length: usize) {
-    let mut at = 0;
-    while at < length {
-        let source = from.get(at..).and_then(|from| from.first_chunk::<PIECE>());
-        let target = to.get_mut(at..).and_then(|to| to.first_chunk_mut::<PIECE>());
-        if let (Some(source), Some(target)) = (source, target) {
-            *target = *source;
-        } else {
-            let rest = from.get(at..length).unwrap_or(&[]);
-            to.iter_mut().skip(at).zip(rest).for_each(|(to, from)| *to = *from);
-            return;
+fn copy_rows(from: &[u8], pitch: usize, to: &mut [u8], stride: usize, length: usize, rows: usize) {
+    let (whole, before) = (length.next_multiple_of(PIECE), rows.saturating_sub(1));
+    if before * pitch + whole <= from.len() && before * stride + whole <= to.len() {
+        for row in 0..rows {
+            for at in (0..whole).step_by(PIECE) {
+                // SAFETY: no row is beyond the last, and that one ends, in whole pieces, within
+                // both slices.
+                unsafe {
+                    let piece: *const [u8; PIECE] = from.as_ptr().add(row * pitch + at).cast();
+                    *to.as_mut_ptr().add(row * stride + at).cast() = *piece;
+                }
+            }
         }
-        at += PIECE;
+        return;
+    }
+    for row in 0..rows {
+        let from = from.iter().skip(row * pitch).take(length);
+        to.iter_mut().skip(row * stride).zip(from).for_each(|(to, from)| *to = *from);
     }
 }
 
@@ -398,27 +384,19 @@ impl Group<'_> {
     /// # Safety
     /// See [`super`].
     #[inline(always)]
-    unsafe fn make<V: Vector, S: Steps>(
-        &self,
-        mut units: Units,
-        rule: &V::Rule,
-        buffer: &mut [u8],
-    ) {
-        let made = S::made::<V>();
-        let mut next = || units.next::<S>(made);
+    unsafe fn make<V: Vector, S: Steps>(&self, units: &[Unit], rule: &V::Rule, buffer: &mut [u8]) {
+        const AT_ONCE: usize = 4;
+        let (fours, rest) = units.as_chunks::<AT_ONCE>();
         // SAFETY: as for this function.
         unsafe {
-            while let Some(a) = next() {
-                match [next(), next(), next()] {
-                    [Some(b), Some(c), Some(d)] => {
-                        self.some::<V, S, 4>(&[a, b, c, d], rule, buffer);
-                    }
-                    [Some(b), Some(c), None] => {
-                        self.some::<V, S, 3>(&[a, b, c], rule, buffer);
-                    }
-                    [Some(b), ..] => self.some::<V, S, 2>(&[a, b], rule, buffer),
-                    _ => self.some::<V, S, 1>(&[a], rule, buffer),
-                }
+            for units in fours {
+                self.some::<V, S, AT_ONCE>(units, rule, buffer);
+            }
+            match *rest {
+                [a] => self.some::<V, S, 1>(&[a], rule, buffer),
+                [a, b] => self.some::<V, S, 2>(&[a, b], rule, buffer),
+                [a, b, c] => self.some::<V, S, 3>(&[a, b, c], rule, buffer),
+                _ => {}
             }
         }
     }
@@ -428,10 +406,10 @@ impl Group<'_> {
     /// # Safety
     /// See [`super`].
     #[inline(always)]
-    unsafe fn make_wide<V: Vector, S: Steps>(&self, mut units: Units, buffer: &mut [u8]) {
-        while let Some(unit) = units.next::<S>(S::made::<V>()) {
+    unsafe fn make_wide<V: Vector, S: Steps>(&self, units: &[Unit], buffer: &mut [u8]) {
+        for unit in units {
             // SAFETY: as for this function.
-            unsafe { self.wide::<V, S>(unit, buffer) }
+            unsafe { self.wide::<V, S>(*unit, buffer) }
         }
     }
 
@@ -451,15 +429,13 @@ impl Group<'_> {
         // SAFETY: as for this function; `from` are good for every offset.
         unsafe {
             let mut sums = [[V::zero(); 2]; N];
-            let mut begun = false;
-            for level in 0..LEVELS.len() {
+            for level in self.lists.largest()..LEVELS.len() {
                 let [plus, minus] = self.lists.level(level);
-                if begun {
-                    sums = sums.map(|[all, odd]| [all.add(all), odd.add(odd)]);
+                for [all, odd] in &mut sums {
+                    (*all, *odd) = (all.add(*all), odd.add(*odd));
                 }
                 each::<V, S, N, false>(&from, plus, &mut sums);
                 each::<V, S, N, true>(&from, minus, &mut sums);
-                begun |= !(plus.is_empty() && minus.is_empty());
             }
             for (unit, sums) in units.iter().zip(sums) {
                 let [even, odd] = S::split(sums);
@@ -475,10 +451,10 @@ impl Group<'_> {
         &self,
         units: &[Unit; N],
     ) -> Option<[*const u8; N]> {
-        let last = units.iter().map(|unit| unit.input).max().unwrap_or(0);
+        let last = units.iter().map(|unit| unit.input as usize).max().unwrap_or(0);
         let fits = last + self.reach + S::read::<V>() <= self.bytes.len();
         // Within `bytes`, as the last one is.
-        fits.then(|| units.map(|unit| self.bytes.as_ptr().wrapping_add(unit.input)))
+        fits.then(|| units.map(|unit| self.bytes.as_ptr().wrapping_add(unit.input as usize)))
     }
 
     /// Makes a unit in sums of 32 bits.
@@ -524,9 +500,9 @@ impl Group<'_> {
     /// end are for outputs between two rows.
     #[cold]
     fn single<S: Steps>(&self, unit: Unit, count: usize, buffer: &mut [u8]) {
-        let outputs = buffer.iter_mut().skip(unit.output).take(count);
+        let outputs = buffer.iter_mut().skip(unit.output as usize).take(count);
         for (output, at) in outputs.zip(0..) {
-            let start = unit.input + S::input(at);
+            let start = unit.input as usize + S::input(at);
             let tap = |offset: &u32| self.bytes.get(start + *offset as usize).copied().unwrap_or(0);
             let sum = |list: &[u32]| list.iter().map(|offset| i32::from(tap(offset))).sum::<i32>();
             let levels = LEVELS.iter().enumerate().map(|(level, weight)| {
@@ -579,7 +555,7 @@ unsafe fn each<V: Vector, S: Steps, const N: usize, const MINUS: bool>(
 /// See [`super`].
 #[inline(always)]
 unsafe fn put<V: Vector>(outputs: V, unit: Unit, buffer: &mut [u8]) {
-    let to = buffer.get_mut(unit.output..).unwrap_or(&mut []);
+    let to = buffer.get_mut(unit.output as usize..).unwrap_or(&mut []);
     if to.len() >= V::BYTES {
         // SAFETY: as for this function; `to` holds a vector.
         unsafe { outputs.store(to.as_mut_ptr()) }

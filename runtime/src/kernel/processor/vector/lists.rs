@@ -29,19 +29,22 @@ pub(super) struct Lists<'p> {
     table: Table,
     plus: List,
     minus: List,
+    /// The first of [`LEVELS`] that the weights have.
+    largest: usize,
 }
 
 impl<'p> Lists<'p> {
     /// Lists for `window` over maps like `planes`.
     pub(super) fn new(planes: &'p Planes, window: &'p Window) -> Self {
-        Self { planes, window, table: Table::new(), plus: List::new(), minus: List::new() }
+        let (plus, minus) = (List::new(), List::new());
+        Self { planes, window, table: Table::new(), plus, minus, largest: 0 }
     }
 
     /// Reads the next row, whose weights are no stored ones; `None` after the last. Inputs beyond
     /// [`MOST_INPUTS`] are left out.
     #[inline(always)]
     pub(super) fn read(&mut self, rows: &mut Rows) -> Option<()> {
-        let mut row = rows.next_row()?;
+        let mut row = rows.next_row_inline()?;
         let Self { table, plus, minus, .. } = self;
         match row {
             Row::Words(_) => table.fill(self.planes, self.window, Order::Bits),
@@ -49,11 +52,11 @@ impl<'p> Lists<'p> {
         }
         plus.clear();
         minus.clear();
-        let levels = match row.source() {
-            Source::SeededMagnitudes => &LEVELS[..],
-            Source::SeededSigns | Source::StoredInt8 => &LEVELS[2..],
+        self.largest = match row.source() {
+            Source::SeededMagnitudes => 0,
+            Source::SeededSigns | Source::StoredInt8 => LEVELS.len() - 1,
         };
-        for &level in levels {
+        for (at, &level) in LEVELS.iter().enumerate().skip(self.largest) {
             match &mut row {
                 Row::Words(row) => words(row, level, table, plus, minus),
                 Row::Gaps(row) => gaps(row, table, plus, minus),
@@ -69,7 +72,6 @@ impl<'p> Lists<'p> {
                     }
                 }
             }
-            let at = LEVELS.len() - 1 - level.trailing_zeros() as usize;
             for list in [&mut *plus, &mut *minus] {
                 list.ends[at..].fill(list.count);
             }
@@ -84,6 +86,12 @@ impl<'p> Lists<'p> {
         [self.plus.level(level), self.minus.level(level)]
     }
 
+    /// The first level that may have weights.
+    #[inline(always)]
+    pub(super) fn largest(&self) -> usize {
+        self.largest
+    }
+
     /// Whether the sums of the row fit 16 bits.
     pub(super) fn is_narrow(&self) -> bool {
         self.plus.total() <= MOST_NARROW && self.minus.total() <= MOST_NARROW
@@ -93,29 +101,18 @@ impl<'p> Lists<'p> {
 /// Adds the kept weights ±`level` of a row that has mask words.
 #[inline(always)]
 fn words(row: &WordRow, level: i32, table: &Table, plus: &mut List, minus: &mut List) {
-    let signs = row.signs();
-    let mut words = (0..row.words()).map({
-        let mut row = row.clone();
-        move |word| match signs {
-            Some(signs) => [row.mask(word), signs.word(word)],
-            None => {
-                let (mask, [signs, high, low]) = row.next_word().unwrap_or_default();
-                let of_level = match level {
-                    4 => high & low,
-                    2 => high & !low,
-                    _ => !high,
-                };
-                [mask & of_level, signs]
-            }
-        }
-    });
-    for block in table.filled().as_chunks::<BLOCK>().0 {
-        let Some([mask, signs]) = words.next() else { return };
-        let [next, next_signs] = words.next().unwrap_or_default();
-        let mask = u64::from(mask) | u64::from(next) << WORD;
-        let signs = u64::from(signs) | u64::from(next_signs) << WORD;
-        plus.push_bits(mask & !signs, block);
-        minus.push_bits(mask & signs, block);
+    const WORDS: usize = MOST_INPUTS / WORD;
+    let filled = table.filled();
+    let (mut masks, mut signs) = ([0; WORDS], [0; WORDS]);
+    let words = (filled.len() / WORD).min(WORDS);
+    let (masks, signs) = (&mut masks[..words], &mut signs[..words]);
+    row.fill(0, level, masks, signs);
+    let pairs = masks.as_chunks::<2>().0.iter().zip(signs.as_chunks::<2>().0);
+    for (block, (masks, signs)) in filled.as_chunks::<BLOCK>().0.iter().zip(pairs) {
+        let [masks, signs] =
+            [masks, signs].map(|words| u64::from(words[0]) | u64::from(words[1]) << WORD);
+        plus.push_bits(masks & !signs, block);
+        minus.push_bits(masks & signs, block);
     }
 }
 

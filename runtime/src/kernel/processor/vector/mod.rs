@@ -10,6 +10,7 @@
 
 pub(super) mod conv2d;
 pub(super) mod dense;
+mod gaps;
 mod lists;
 pub(super) mod maps;
 mod set;
@@ -71,7 +72,7 @@ pub(super) trait Vector: Copy {
     /// Adds the 32 activations at `x` that the bits of `plus` name, less those that `minus` names,
     /// in the order of [`crate::random::bit_of`]. At most 64 times in a row. `x` is good for 32
     /// bytes.
-    unsafe fn add_kept(sums: Self::Sums, x: *const u8, plus: u32, minus: u32) -> Self::Sums;
+    unsafe fn add_kept(sums: Self::Sums, x: *const u8, plus: &u32, minus: &u32) -> Self::Sums;
     /// The total of what was added.
     unsafe fn total(sums: Self::Sums) -> i32;
 
