@@ -32,7 +32,8 @@ pub enum MaskError {
         /// Bytes expected.
         expected: u32,
     },
-    /// A bit beyond the inputs of `row`, or after the last code (row = rows), is set.
+    /// A bit beyond the inputs of `row`, in what fills up its lists, or after the last code (row =
+    /// rows) is set.
     Padding {
         /// Where it was found.
         row: u32,

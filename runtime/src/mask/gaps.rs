@@ -1,9 +1,12 @@
-//! Signed byte gaps: a list of plus and a list of minus weights for every row.
+//! Signed byte gaps: a list of plus and a list of minus weights for every row, in whole words.
 
 use super::MaskError;
 
 /// Bytes of a row's two counts.
 const HEADER: usize = 4;
+
+/// Bytes of 0 behind the last row, so that kernels may load two words ahead.
+pub(super) const END: usize = 8;
 
 /// One row: distances from index to index, beginning at −1, in two lists.
 #[derive(Clone, Debug)]
@@ -12,6 +15,8 @@ pub struct GapRow<'a> {
     pub plus: &'a [u8],
     /// Distances between the weights −1.
     pub minus: &'a [u8],
+    /// What fills up both lists.
+    filling: [&'a [u8]; 2],
     /// The index before the next one; −1 at the beginning of a list.
     previous: u32,
 }
@@ -20,10 +25,23 @@ impl<'a> GapRow<'a> {
     /// Takes one row off `bytes`; `None` where they end before it does.
     pub(super) fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let ([p0, p1, m0, m1], rest) = bytes.split_first_chunk::<HEADER>()?;
-        let (plus, rest) = rest.split_at_checked(u16::from_le_bytes([*p0, *p1]).into())?;
-        let (minus, rest) = rest.split_at_checked(u16::from_le_bytes([*m0, *m1]).into())?;
-        Some((Self { plus, minus, previous: u32::MAX }, rest))
+        let (plus, after_plus, rest) = list(rest, u16::from_le_bytes([*p0, *p1]))?;
+        let (minus, after_minus, rest) = list(rest, u16::from_le_bytes([*m0, *m1]))?;
+        let filling = [after_plus, after_minus];
+        Some((Self { plus, minus, filling, previous: u32::MAX }, rest))
     }
+}
+
+/// Bytes of a list of `entries`: whole words, so that lists of an aligned section are aligned.
+const fn list_bytes(entries: u16) -> usize {
+    (entries as usize).next_multiple_of(4)
+}
+
+/// A list of `entries`, what fills it up to whole words, and the bytes behind.
+fn list(bytes: &[u8], entries: u16) -> Option<(&[u8], &[u8], &[u8])> {
+    let (words, rest) = bytes.split_at_checked(list_bytes(entries))?;
+    let (list, filling) = words.split_at_checked(entries.into())?;
+    Some((list, filling, rest))
 }
 
 impl Iterator for GapRow<'_> {
@@ -52,6 +70,9 @@ pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32) -> Result<(), MaskErro
         if found > inputs {
             return Err(MaskError::TooManyEntries { row, found, limit: inputs });
         }
+        if lists.filling.into_iter().flatten().any(|byte| *byte != 0) {
+            return Err(MaskError::Padding { row });
+        }
         for list in [lists.plus, lists.minus] {
             if list.contains(&0) {
                 return Err(MaskError::ZeroGap { row });
@@ -63,9 +84,10 @@ pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32) -> Result<(), MaskErro
         }
         rest = after;
     }
-    if rest.is_empty() {
-        return Ok(());
-    }
     let (found, unread) = (bytes.len() as u32, rest.len() as u32);
-    Err(MaskError::Length { found, expected: found - unread })
+    match rest {
+        [0, 0, 0, 0, 0, 0, 0, 0] => Ok(()),
+        _ if rest.len() == END => Err(MaskError::Padding { row: rows }),
+        _ => Err(MaskError::Length { found, expected: found - unread + END as u32 }),
+    }
 }

@@ -52,8 +52,9 @@ pub enum Encoding {
         parameter: u8,
     },
     /// Two lists of byte gaps a row, so that signs are explicit: `u16` count of plus entries, `u16`
-    /// count of minus entries, then a byte each. A byte is the distance (1..=255) from the index
-    /// before, which begins at −1. An index in both lists cancels: it bridges a longer distance.
+    /// count of minus entries, then a byte each, both lists filled up to a multiple of four with 0.
+    /// A byte is the distance (1..=255) from the index before, which begins at −1. An index in both
+    /// lists cancels: it bridges a longer distance. Eight bytes of 0 end the section.
     /// For [`crate::layer::Source::SeededSigns`] only, with the seed's signs.
     SignedGaps,
     /// Positions drawn from the seed with probability `density`/256; no bytes.

@@ -221,8 +221,12 @@ fn signed_gaps(
         for list in &lists {
             section.extend((list.len() as u16).to_le_bytes());
         }
-        section.extend(lists.concat());
+        for list in &lists {
+            section.extend(list);
+            section.resize(section.len().next_multiple_of(4), 0);
+        }
     }
+    section.extend([0; super::gaps::END]);
     Ok(section)
 }
 
