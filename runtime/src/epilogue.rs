@@ -22,6 +22,18 @@ const fn fixed_point(value: f16) -> Option<i64> {
     Some(if bits >> 15 == 1 { -magnitude } else { magnitude })
 }
 
+/// What [`fixed_point`] gives, of a finite f16, as an integer below 2¹¹ in magnitude and a power of two
+/// below 2³¹.
+#[inline(always)]
+const fn significant(bits: u16) -> (i32, u32) {
+    let (exponent, fraction) = ((bits >> 10 & 0x1f) as u32, (bits & 0x3ff) as i32);
+    let (magnitude, power) = match exponent {
+        0 => (fraction, 0),
+        _ => (fraction | 0x400, exponent - 1),
+    };
+    (if bits >> 15 == 1 { -magnitude } else { magnitude }, power)
+}
+
 /// `S` of a scale; `None` unless it is finite and |scale| < 128.
 pub const fn scale(value: f16) -> Option<i32> {
     match fixed_point(value) {
@@ -52,6 +64,15 @@ impl Affine {
             scale: scale(f16::from_le_bytes([s0, s1]))?,
             shift: shift(f16::from_le_bytes([b0, b1]))?,
         })
+    }
+
+    /// As [`Affine::from_bytes`], of bytes that it accepts.
+    #[inline(always)]
+    const fn from_checked(bytes: [u8; CHANNEL]) -> Self {
+        let [s0, s1, b0, b1] = bytes;
+        let (scale, scale_power) = significant(u16::from_le_bytes([s0, s1]));
+        let (shift, shift_power) = significant(u16::from_le_bytes([b0, b1]));
+        Self { scale: scale << scale_power, shift: shift as i64 * (1_i32 << shift_power) as i64 }
     }
 
     /// `clamp((sum·S + B + 2²³) >> 24, low, 127)`: rounds half up. `low` is at most 127.
@@ -146,7 +167,7 @@ impl<'a> Epilogue<'a> {
     #[inline(always)]
     pub fn row(&self, row: usize) -> Affine {
         let bytes = self.channels.get(row).copied().unwrap_or_default();
-        Affine::from_bytes(bytes).unwrap_or_default()
+        Affine::from_checked(bytes)
     }
 
     /// Scale and shift of every channel, as they are stored.
@@ -169,7 +190,12 @@ mod tests {
             let value = f16::from_bits(bits);
             let units = f64::from(value.to_f32()) * f64::from(1u32 << 24);
             match fixed_point(value) {
-                Some(exact) => assert_eq!(exact as f64, units, "{bits:04x}"),
+                Some(exact) => {
+                    assert_eq!(exact as f64, units, "{bits:04x}");
+                    let (integer, power) = significant(bits);
+                    assert!(integer.abs() < 1 << 11 && power < 31, "{bits:04x}");
+                    assert_eq!(i64::from(integer) << power, exact, "{bits:04x}");
+                }
                 None => assert!(!value.is_finite(), "{bits:04x}"),
             }
         }

@@ -83,6 +83,12 @@ impl Generator {
         x ^ (x >> 16)
     }
 
+    /// What is added to an index, and the key between the rounds: for kernels in assembly.
+    #[cfg(seedmask_dsp)]
+    pub(crate) const fn parts(self) -> (u32, u32) {
+        (self.start, self.key)
+    }
+
     /// The words of row `row` in a layer of `words` mask words a row whose words begin at `first`.
     /// Two neighbouring rows share their generator words, the odd one rotated: half the generator's
     /// cost in kernels that run rows in pairs.

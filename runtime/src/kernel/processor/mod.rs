@@ -3,12 +3,12 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(seedmask_dsp)]
+mod dsp;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
-#[cfg(target_arch = "x86_64")]
-pub use vector::Vectors;
-#[cfg(seedmask_dsp)]
-mod dsp;
 #[cfg(seedmask_dsp)]
 pub use dsp::Dsp;
+#[cfg(target_arch = "x86_64")]
+pub use vector::Vectors;

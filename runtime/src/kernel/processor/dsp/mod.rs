@@ -1,12 +1,21 @@
-//! Kernels for cores with the DSP extension.
+//! Kernels for cores with the DSP extension: Cortex-M4, M7, M33 and later. Four bytes or two halves
+//! of a register at a time, and `SEL`, which picks bytes by the flags of the comparison before.
+//!
+//! `dense` chooses between `lanes` (a mask bit a weight) and `gaps` (lists); `pool` and `add` are a
+//! few instructions each. What has no routine here is left to [`crate::kernel::Words`].
 
+mod add;
 mod conv;
+mod dense;
+mod gaps;
+mod lanes;
+mod pool;
 mod program;
 mod tiles;
 mod walk;
 
 use crate::epilogue::Epilogue;
-use crate::kernel::{Convolution, Kernels, Placed, Sink, Source, Target, Words};
+use crate::kernel::{Convolution, Kernels, Placed, Planes, Sink, Source, Target};
 use crate::layer::{Add, Pool};
 use crate::mask::LayerWeights;
 
@@ -22,7 +31,7 @@ impl Kernels for Dsp {
         target: Target,
         scratch: &mut [u32],
     ) {
-        Words::dense(weights, epilogue, x, target, scratch);
+        dense::dense(weights, epilogue, x, target, scratch);
     }
 
     fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
@@ -30,10 +39,23 @@ impl Kernels for Dsp {
     }
 
     fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
-        Words::pool(pool, memory, x, y);
+        pool::pool(pool, memory, x, y);
     }
 
     fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
-        Words::add(add, memory, left, right, y);
+        add::add(add, memory, left, right, y);
     }
+}
+
+/// Whether all of `map` lies inside of `memory`, whose shape may be anything.
+fn holds(memory: &[u8], map: &Placed) -> bool {
+    let Planes { channels, width, pad, bands, .. } = map.planes;
+    let bytes = || {
+        let halo = pad.checked_mul(2)?;
+        let stride = width.checked_add(pad)?.checked_mul(bands)?;
+        let plane = map.planes.rows().checked_add(halo)?.checked_mul(stride)?;
+        let end = channels.checked_mul(plane)?.checked_add(pad.checked_mul(bands)?)?;
+        map.start.checked_add(end)
+    };
+    bytes().is_some_and(|end| end <= memory.len())
 }
