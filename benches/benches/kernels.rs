@@ -1,49 +1,146 @@
-//! Reference and word kernels over the table: `cargo bench -p seedmask-benches`.
+//! Layers of the table on this computer's fastest kernels, beside a dense f32 product of the same
+//! shape, the portable kernels and the plain ones. Whole networks too, where `SEEDMASK_PACK` names a
+//! pack of them, as `cargo xtask bench` does.
+//!
+//! `cargo bench -p seedmask-benches --bench kernels [-- PATTERN]` measures times. With
+//! `SEEDMASK_COUNT` set, everything with `native` in its name is run once, as valgrind's callgrind
+//! wants it: each run is a call of [`counted`], and its name is printed.
 
 use std::hint::black_box;
 use std::time::Duration;
+use std::{env, fs};
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use seedmask::kernel::{Kernels, Reference, Words};
+use criterion::Criterion;
+use seedmask::kernel::{Kernels, Native, Reference, Words};
 use seedmask::layer::{Layer, Source};
 use seedmask_benches::built::{Built, Run};
 use seedmask_benches::cases::{Case, DENSITIES, Mask, SPEED, Variant};
+use seedmask_benches::network::{self, Network};
+use seedmask_benches::pack::unpack;
 
 const SEED: u64 = 1;
 
-fn bench<K: Kernels>(criterion: &mut Criterion, kernels: &str, case: &Case, variant: Variant) {
-    let Some(mut built) = Built::new(case, variant, SEED) else { return };
-    let mut group = criterion.benchmark_group(case.name);
-    group.throughput(Throughput::Elements(case.macs()));
-    group.measurement_time(Duration::from_secs(1)).warm_up_time(Duration::from_millis(200));
-    group.sample_size(10);
-    let mut run = Run::new(&mut built);
-    let name =
-        if case.weighted() { format!("{kernels}.{}", variant.name()) } else { kernels.into() };
-    group.bench_function(name, |bencher| bencher.iter(|| black_box(&mut run).run::<K>()));
+/// Something that is measured.
+struct Job {
+    group: String,
+    name: String,
+    work: Box<dyn FnMut()>,
 }
 
-fn kernels(criterion: &mut Criterion) {
-    for case in &SPEED {
-        let densities = if case.weighted() { &DENSITIES[..] } else { &DENSITIES[..1] };
-        for &density in densities {
-            let raw = Variant::signs(Mask::Raw, density);
-            bench::<Words>(criterion, "words", case, raw);
-            if matches!(case.layer, Layer::Dense(_)) && density <= 30 {
-                bench::<Words>(criterion, "words", case, Variant::signs(Mask::Gaps, density));
-            }
-            if density == 10 || density == 50 || !case.weighted() {
-                bench::<Reference>(criterion, "reference", case, raw);
-            }
-            if density == 10 && case.weighted() {
-                bench::<Words>(criterion, "words", case, Variant::signs(Mask::Rice, density));
-                for source in [Source::SeededMagnitudes, Source::StoredInt8] {
-                    bench::<Words>(criterion, "words", case, Variant { source, ..raw });
-                }
+fn layer<K: Kernels>(kernels: &str, case: &Case, variant: Variant) -> Option<Job> {
+    let mut run = Run::new(Box::leak(Box::new(Built::new(case, variant, SEED)?)));
+    let name =
+        if case.weighted() { format!("{kernels}.{}", variant.name()) } else { kernels.into() };
+    let work = Box::new(move || black_box(&mut run).run::<K>());
+    Some(Job { group: case.name.into(), name, work })
+}
+
+/// The dense product on one core, f32: rows of weights times columns of inputs, which for a
+/// convolution are gathered already.
+fn gemm(case: &Case) -> Option<Job> {
+    let weights = case.layer.weights(&case.input, &case.output)?;
+    let (rows, depth) = (weights.rows as usize, weights.inputs as usize);
+    let columns = usize::from(case.output.height) * usize::from(case.output.width);
+    let a: Vec<f32> = (0..rows * depth).map(|i| (i % 13) as f32 - 6.0).collect();
+    let b: Vec<f32> = (0..depth * columns).map(|i| (i % 11) as f32).collect();
+    let mut c = vec![0f32; rows * columns];
+    let work = move || {
+        let (a, b, c) = (black_box(&a), black_box(&b), black_box(&mut c));
+        let (depth_step, columns_step) = (depth as isize, columns as isize);
+        // SAFETY: row-major matrices of just these sizes; `c` is borrowed exclusively.
+        unsafe {
+            gemm::gemm(
+                rows,
+                columns,
+                depth,
+                c.as_mut_ptr(),
+                1,
+                columns_step,
+                false,
+                a.as_ptr(),
+                1,
+                depth_step,
+                b.as_ptr(),
+                1,
+                columns_step,
+                0.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    };
+    Some(Job { group: case.name.into(), name: "gemm.f32".into(), work: Box::new(work) })
+}
+
+/// Everything about a layer of the table.
+fn of_case(case: &Case) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    if matches!(case.layer, Layer::Dense(_) | Layer::Conv2d(_)) {
+        jobs.extend(gemm(case));
+    }
+    let densities = if case.weighted() { &DENSITIES[..] } else { &DENSITIES[..1] };
+    for &density in densities {
+        let raw = Variant::signs(Mask::Raw, density);
+        jobs.extend(layer::<Native>("native", case, raw));
+        if matches!(case.layer, Layer::Dense(_)) && density <= 30 {
+            jobs.extend(layer::<Native>("native", case, Variant::signs(Mask::Gaps, density)));
+        }
+        if density == 10 || density == 50 || !case.weighted() {
+            jobs.extend(layer::<Words>("words", case, raw));
+            jobs.extend(layer::<Reference>("reference", case, raw));
+        }
+        if density == 10 && case.weighted() {
+            jobs.extend(layer::<Native>("native", case, Variant::signs(Mask::Rice, density)));
+            for source in [Source::SeededMagnitudes, Source::StoredInt8] {
+                jobs.extend(layer::<Native>("native", case, Variant { source, ..raw }));
             }
         }
     }
+    jobs
 }
 
-criterion_group!(benches, kernels);
-criterion_main!(benches);
+/// The networks of the pack.
+fn networks() -> Vec<Job> {
+    let Some(path) = env::var_os(network::PACK) else { return Vec::new() };
+    let pack = fs::read(&path).expect("SEEDMASK_PACK names a file");
+    let named = unpack(&pack).expect("SEEDMASK_PACK names a pack");
+    let jobs = named.into_iter().map(|named| {
+        let group = named.name.clone();
+        let mut network = Network::new(named);
+        let work = Box::new(move || {
+            black_box(black_box(&mut network).run());
+        });
+        Job { group, name: "native".into(), work }
+    });
+    jobs.collect()
+}
+
+/// The function whose instructions callgrind counts.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn counted(work: &mut dyn FnMut()) {
+    black_box(work)();
+}
+
+fn main() {
+    let jobs = SPEED.iter().flat_map(of_case).chain(networks());
+    if env::var_os("SEEDMASK_COUNT").is_some() {
+        for mut job in jobs.filter(|job| job.name.starts_with("native")) {
+            counted(&mut job.work);
+            println!("counted {} {}", job.group, job.name);
+        }
+        return;
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    for mut job in jobs {
+        let mut group = criterion.benchmark_group(job.group);
+        group.measurement_time(Duration::from_millis(500)).warm_up_time(Duration::from_millis(100));
+        group.sample_size(20);
+        group.bench_function(job.name, |bencher| bencher.iter(|| (job.work)()));
+        group.finish();
+    }
+    criterion.final_summary();
+}

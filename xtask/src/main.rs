@@ -35,7 +35,7 @@ cargo xtask demo               train two tasks over one seed and run them on emu
 cargo xtask test [PART]        every check of continuous integration, or those of `host` or `boards`
 cargo xtask bench [OPTION …]   instructions and modelled cycles of layers, see benches/README.md:
     --only PATTERN   cases whose name contains it, as `conv3x3` or `fc_784x256.gaps@0.1`
-    --target TARGET  m4 or m0; both without it
+    --target TARGET  m4, m0 or host; all without it
     --hot N          the N instructions of each layer that take the most cycles
     --opt-level L    compile the runtime with another one than the firmware's
     --bless          these instruction counts are the expected ones from now on

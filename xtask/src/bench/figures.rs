@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::{count::Counted, subjects::Subject};
+use super::{count::Counted, host::Timed, subjects::Subject};
 
 /// A measured number.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -44,6 +44,26 @@ pub fn of_board(
             ("artifact_bytes", Some(subject.artifact.len() as f64)),
         ];
         let density = subject.density;
+        metrics.into_iter().filter_map(move |(metric, value)| {
+            Some(Figure { case: case.clone(), density, target, metric, value: value? })
+        })
+    });
+    figures.collect()
+}
+
+/// The figures of this computer.
+pub fn of_host(all: &[Timed]) -> Vec<Figure> {
+    let named = named(all, |timed| timed.subject, |timed| timed.nanoseconds);
+    let figures = named.into_iter().flat_map(|(case, timed)| {
+        let subject = timed.subject;
+        let metrics = [
+            ("ns", Some(timed.nanoseconds)),
+            ("gemm_ns", timed.gemm),
+            ("instructions", timed.instructions.map(|count| count as f64)),
+            ("arena_bytes", Some(subject.arena as f64)),
+            ("artifact_bytes", Some(subject.artifact.len() as f64)),
+        ];
+        let (density, target) = (subject.density, "host");
         metrics.into_iter().filter_map(move |(metric, value)| {
             Some(Figure { case: case.clone(), density, target, metric, value: value? })
         })

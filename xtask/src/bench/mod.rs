@@ -4,6 +4,7 @@ mod anchors;
 mod count;
 pub mod expected;
 mod figures;
+mod host;
 mod subjects;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use count::{Counted, TARGETS};
+use host::Timed;
 
 /// What to measure and what to show.
 #[derive(Default)]
@@ -73,6 +75,12 @@ pub fn bench(words: &[&str]) -> Result<()> {
         }
         figures.extend(figures::of_board(target.key, &all, |_| None));
     }
+    if options.wants("host") && options.hot == 0 && !options.bless {
+        let all = host::time(&subjects)?;
+        println!("\nthis computer, one core");
+        show_host(&all);
+        figures.extend(figures::of_host(&all));
+    }
     if let Some(path) = &options.json {
         figures::write(path, &figures)?;
     }
@@ -123,6 +131,23 @@ fn show(all: &[Counted], target: &str) {
             );
             layer.hot.iter().for_each(|line| println!("    {line}"));
         }
+    }
+}
+
+/// The table of this computer.
+fn show_host(all: &[Timed]) {
+    println!(
+        "{:<24} {:>12} {:>12} {:>12} {:>10}",
+        "case", "instructions", "ns", "f32 gemm, ns", "faster"
+    );
+    for Timed { subject, nanoseconds, gemm, instructions } in all {
+        println!(
+            "{:<24} {:>12} {nanoseconds:>12.0} {:>12} {:>10}",
+            subject.name,
+            instructions.map(|count| count.to_string()).unwrap_or_default(),
+            gemm.map(|gemm| format!("{gemm:.0}")).unwrap_or_default(),
+            times(*gemm, *nanoseconds),
+        );
     }
 }
 
