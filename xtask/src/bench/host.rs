@@ -143,12 +143,12 @@ fn program() -> Result<PathBuf> {
     let mut build = cargo();
     build.args(["bench", "--quiet", "--locked", "-p", "seedmask-benches", "--bench", BENCH]);
     let messages = command::output(build.args(["--no-run", "--message-format=json"]))?;
-    let paths = messages.lines().filter_map(|line| {
+    let mut paths = messages.lines().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         let is_it = message["target"]["name"] == BENCH;
         message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
     });
-    let path = paths.last().context("cargo names no program")?;
+    let path = paths.next_back().context("cargo names no program")?;
     ensure!(path.is_file(), "{} is not there", path.display());
     Ok(path)
 }
