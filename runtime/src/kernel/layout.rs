@@ -11,7 +11,8 @@ pub const BANDS: u8 = 4;
 /// `height / 4` rows, and a 32-bit word holds one column of all four: every tap of a window is then
 /// whole words away, and four outputs are summed at once without an unaligned load. Element
 /// `(c, y, x)` is at `c·plane + (y mod rows + pad)·stride + (x + pad)·bands + y div rows`, with
-/// `stride = (width + pad)·bands`: the halo right of a row is the halo left of the next.
+/// `stride = (width + pad)·bands`: the halo right of a row is the halo left of the next, and in plain
+/// planes that below a plane is that above the next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Planes {
     /// Channels.
@@ -70,12 +71,23 @@ impl Planes {
 
     /// Bytes from one plane to the next.
     pub const fn plane(&self) -> usize {
-        (self.rows() + 2 * self.pad) * self.stride()
+        (self.rows() + self.pad + self.below()) * self.stride()
+    }
+
+    /// Rows of halo below a plane that are not those above the next: bands have neighbours of their
+    /// own there.
+    const fn below(&self) -> usize {
+        if self.bands == 1 { 0 } else { self.pad }
     }
 
     /// Bytes of the whole tensor: the last plane's halo ends `pad` columns after its last row.
     pub const fn len(&self) -> usize {
-        self.channels * self.plane() + self.pad * self.bands
+        self.channels * self.plane() + self.tail()
+    }
+
+    /// Bytes of halo behind the last plane.
+    const fn tail(&self) -> usize {
+        (self.pad - self.below()) * self.stride() + self.pad * self.bands
     }
 
     /// Whether the tensor has no bytes. A checked artifact has no such tensor.
@@ -125,8 +137,8 @@ impl Planes {
                 self.join_bands(plane);
             }
         }
-        let tail = bytes.get_mut(self.channels * self.plane()..).unwrap_or(&mut []);
-        tail.iter_mut().take(margin).for_each(|byte| *byte = zero);
+        let tail = bytes.get_mut(self.channels * self.plane()..).unwrap_or_default();
+        tail.iter_mut().take(self.tail()).for_each(|byte| *byte = zero);
     }
 
     /// Copies the rows at the edges of each band into the halo of its neighbours.
@@ -179,11 +191,14 @@ pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
         Element::Logit => 4,
     };
     let rows = u64::from(tensor.height) / bands;
-    let plane = (rows + 2 * halo) * (u64::from(tensor.width) + halo) * bands;
+    let stride = (u64::from(tensor.width) + halo) * bands;
+    // As in `Planes`.
+    let below = if bands == 1 { 0 } else { halo };
+    let tail = (halo - below) * stride + halo * bands;
     let narrow = u64::from(tensor.width) * bands < 16 && (tensor.height, tensor.width) != (1, 1);
     let bytes = u64::from(tensor.channels)
-        .checked_mul(plane)?
-        .checked_add(halo * bands)?
+        .checked_mul((rows + halo + below) * stride)?
+        .checked_add(tail)?
         .checked_mul(element)?
         .checked_add(if narrow { 16 } else { 0 })?;
     let rounded = bytes.next_multiple_of(if pad == 0 { 32 } else { 4 });
@@ -238,7 +253,21 @@ mod tests {
         let (planes, bytes) = filled(3, 2, 1);
         let inside = bytes.iter().filter(|byte| **byte != 99).count();
         assert_eq!((inside, bytes.contains(&0xaa)), (2 * 15, false));
-        assert_eq!(planes.len(), 2 * 7 * 7 + 2);
+        assert_eq!(planes.len(), 2 * 5 * 7 + 2 * 7 + 2);
+    }
+
+    #[test]
+    fn storage_is_the_length_rounded_up() {
+        let map = Tensor::map(3, 8, 5, 0);
+        for (pad, bands, grain) in
+            [(0, 1, 32), (1, 1, 4), (2, 1, 4), (0, 4, 32), (1, 4, 4), (2, 4, 4)]
+        {
+            let length = Planes::new(&map, pad).banded(bands).unwrap().len();
+            // A row of 5 bytes is a narrow one.
+            let behind = if bands == 1 { 16 } else { 0 };
+            let expected = (length + behind).next_multiple_of(grain) as u32;
+            assert_eq!(storage(&map, pad, bands), Some(expected), "{pad} {bands}");
+        }
     }
 
     #[test]
