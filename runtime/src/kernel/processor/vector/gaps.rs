@@ -24,9 +24,10 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], targe
         let Some(([p0, p1, m0, m1], rest)) = section.split_first_chunk() else { return };
         let [plus, minus] = [[*p0, *p1], [*m0, *m1]].map(|count| u16::from_le_bytes(count).into());
         let sum = list(rest, plus, table);
-        let rest = rest.get(plus..).unwrap_or(&[]);
+        // Lists fill whole words.
+        let rest = rest.get(plus.next_multiple_of(4)..).unwrap_or(&[]);
         let sum = sum as i32 - list(rest, minus, table) as i32;
-        section = rest.get(minus..).unwrap_or(&[]);
+        section = rest.get(minus.next_multiple_of(4)..).unwrap_or(&[]);
         target.write(output, epilogue.row(output), sum);
     }
 }
