@@ -2,9 +2,13 @@
 //! 28×28 images, 3×3 convolutions 1→32→32, pool, →64→64, pool, dense 128, dense 10; edge-popup,
 //! BatchNorm, seven-bit activations, SGD, batch 128.
 //!
-//! `step [--steps N] [--threads N] [--density D]` prints one JSON object.
+//! `step [--steps N] [--threads N] [--density D]` prints one JSON object: wall time and processor
+//! time a step, and how often memory was allocated after the first steps. On one thread any
+//! allocation is a failure; several may need one more buffer when they first meet.
 
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use seedmask_trainer::method::seeded::{self, Source};
@@ -31,8 +35,44 @@ const RECIPE: &str = r#"
     name = "clothes"
     data = "clothes"
 "#;
+/// Counts allocations.
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: the system's allocator does all the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract, which is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as above.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
 const BATCH: usize = 128;
-const WARM_UP: usize = 3;
+const WARM_UP: u64 = 5;
+/// Ticks of a second in Linux's accounts of processes.
+const TICKS: f64 = 100.0;
 
 /// A network with everything that changes during training.
 struct Trainer {
@@ -99,32 +139,55 @@ fn argument(name: &str, default: f32) -> Result<f32, String> {
 }
 
 fn run() -> Result<(), String> {
-    let steps = argument("--steps", 20.0)? as usize;
+    let steps = (argument("--steps", 20.0)? as usize).max(1);
     let threads = argument("--threads", 0.0)? as usize;
     let density = argument("--density", 0.5)?;
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
-        .build_global()
-        .map_err(|error| error.to_string())?;
+        .build()
+        .map_err(|error| error.to_string())?
+        .install(|| measure(steps, threads, density))
+}
+
+/// Runs the steps and prints what they took.
+fn measure(steps: usize, threads: usize, density: f32) -> Result<(), String> {
     let mut stream = Stream::new(1, Purpose::Synthetic, 0);
     let images: Vec<u8> = (0..BATCH * 28 * 28).map(|_| stream.below(128) as u8).collect();
     let labels: Vec<u8> = (0..BATCH).map(|_| stream.below(10) as u8).collect();
     let mut trainer = Trainer::new(density);
-    let mut times = Vec::new();
+    let mut times = Vec::with_capacity(steps);
     let mut loss = 0.0;
-    for number in 1..=(steps + WARM_UP) as u64 {
+    for number in 1..=WARM_UP {
+        trainer.step(number, &images, &labels);
+    }
+    let processor = processor_seconds();
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    for number in (WARM_UP + 1..).take(steps) {
         let start = Instant::now();
         loss = trainer.step(number, &images, &labels);
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
-    let mut times = times.split_off(WARM_UP);
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let processor = (processor_seconds() - processor) * 1e3 / steps as f64;
     times.sort_by(f64::total_cmp);
     let (median, least) = (times[times.len() / 2], times[0]);
     println!(
         "{{\"threads\": {threads}, \"density\": {density}, \"steps\": {steps}, \
-         \"median_ms\": {median:.1}, \"least_ms\": {least:.1}, \"loss\": {loss:.9}}}"
+         \"median_ms\": {median:.1}, \"least_ms\": {least:.1}, \"processor_ms\": {processor:.1}, \
+         \"allocations\": {allocations}, \"loss\": {loss:.9}}}"
     );
+    if threads == 1 && allocations > 0 {
+        return Err(format!("{allocations} allocations in {steps} steps, expected none"));
+    }
     Ok(())
+}
+
+/// Seconds that all threads of this process have run, as Linux counts them; 0 elsewhere.
+fn processor_seconds() -> f64 {
+    let Ok(text) = std::fs::read_to_string("/proc/self/stat") else { return 0.0 };
+    // The name, in parentheses, may have spaces. Ticks of user and system time are 11 fields on.
+    let fields = text.rsplit(')').next().unwrap_or("").split_whitespace().skip(11);
+    fields.take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
 }
 
 fn main() -> ExitCode {

@@ -6,6 +6,7 @@
 
 use rayon::prelude::*;
 
+use super::pool::Pool;
 use super::{Activation, MAX_BYTE, Precision, STEPS_PER_UNIT};
 use crate::vectorised::vectorised;
 
@@ -43,6 +44,11 @@ pub struct Epilogue {
     pub variance: Vec<f32>,
     /// Σ mean, Σ variance, and number of batches since the statistics were reset.
     gathered: (Vec<f64>, Vec<f64>, u32),
+    /// What turns the sums of each channel into their gradient, after [`Epilogue::backward`].
+    pub slopes: Vec<Slope>,
+    /// The affine map of each channel, and what each piece adds to the gradients: buffers.
+    affine: Vec<Affine>,
+    products: Vec<[f64; 2]>,
 }
 
 /// The affine map of one channel from sums to activations before rounding, as `factor·z + offset`.
@@ -66,6 +72,9 @@ impl Epilogue {
             mean: vec![0.0; channels],
             variance: vec![1.0; channels],
             gathered: (vec![0.0; channels], vec![0.0; channels], 0),
+            slopes: Vec::with_capacity(channels),
+            affine: Vec::with_capacity(channels),
+            products: Vec::new(),
         }
     }
 
@@ -129,15 +138,15 @@ impl Epilogue {
     /// Sums to outputs; `unit` is what a weight of 1 is worth in each channel. Both are cut into
     /// pieces of `piece` numbers, `[block][channel]`.
     pub fn forward(
-        &self,
+        &mut self,
         precision: Precision,
         unit: &[f32],
         piece: usize,
         sums: &[f32],
         output: &mut [f32],
     ) {
-        let affine: Vec<Affine> =
-            unit.iter().enumerate().map(|(channel, &unit)| self.affine(channel, unit)).collect();
+        self.prepare_affine(unit);
+        let (given, affine) = (self.output, &self.affine);
         output
             .par_chunks_mut(piece)
             .zip(sums.par_chunks(piece))
@@ -145,7 +154,7 @@ impl Epilogue {
             .with_min_len(MIN_WORK.div_ceil(piece))
             .for_each(|(index, (output, sums))| {
                 let affine = affine[index % affine.len()];
-                match (self.output, precision) {
+                match (given, precision) {
                     (Output::Activations(activation), Precision::Quantised) => {
                         round_to_grid(&Grid::new(affine, activation), sums, output);
                     }
@@ -163,9 +172,44 @@ impl Epilogue {
             });
     }
 
+    /// Sums to the outputs of the max pool behind, on the grid, and the taps that won, as
+    /// [`Epilogue::forward`] and [`Pool::forward_max`] give them. The pool tiles the map.
+    pub fn forward_pooled(
+        &mut self,
+        pool: &Pool,
+        unit: &[f32],
+        sums: &[f32],
+        output: &mut [f32],
+        taps: &mut [u16],
+    ) {
+        let Output::Activations(activation) = self.output else { return };
+        self.prepare_affine(unit);
+        let affine = &self.affine;
+        let (from, to) = (pool.input.pixels() * LANES, pool.output.pixels() * LANES);
+        output
+            .par_chunks_mut(to)
+            .zip(taps.par_chunks_mut(to))
+            .zip(sums.par_chunks(from))
+            .enumerate()
+            .with_min_len(MIN_WORK.div_ceil(from))
+            .for_each(|(index, ((output, taps), sums))| {
+                let grid = Grid::new(affine[index % affine.len()], activation);
+                round_and_pool(pool, &grid, sums, output, taps);
+            });
+    }
+
+    fn prepare_affine(&mut self, unit: &[f32]) {
+        let mut affine = std::mem::take(&mut self.affine);
+        affine.clear();
+        let channels = unit.iter().enumerate();
+        affine.extend(channels.map(|(channel, &unit)| self.affine(channel, unit)));
+        self.affine = affine;
+    }
+
     /// First pass of the gradients, over pieces as in [`Epilogue::forward`]: leaves those of γ and
-    /// β, and returns what [`apply_slope`] needs to turn the sums of each channel into their
-    /// gradient. Rounding is passed straight through, clamping stops gradients.
+    /// β, and in `slopes` what turns the sums of each channel into their gradient. Rounding is
+    /// passed straight through, clamping stops gradients. Where the gradient is that of a max
+    /// pool's outputs, `pooled` is the pool and the taps that won.
     pub fn backward(
         &mut self,
         precision: Precision,
@@ -173,24 +217,34 @@ impl Epilogue {
         piece: usize,
         sums: &[f32],
         output_gradient: &[f32],
-    ) -> Vec<Slope> {
+        pooled: Option<(&Pool, &[u16])>,
+    ) {
         let channels = unit.len();
-        let mut slopes: Vec<Slope> =
-            (0..channels).map(|channel| self.slope(precision, channel, unit[channel])).collect();
-        let mut products = vec![[0.0; 2]; sums.len() / piece];
-        products
+        let mut slopes = std::mem::take(&mut self.slopes);
+        slopes.clear();
+        slopes.extend((0..channels).map(|channel| self.slope(precision, channel, unit[channel])));
+        self.products.resize(sums.len() / piece, [0.0; 2]);
+        let gradient_piece = output_gradient.len() / self.products.len();
+        self.products
             .par_iter_mut()
             .zip(sums.par_chunks(piece))
-            .zip(output_gradient.par_chunks(piece))
+            .zip(output_gradient.par_chunks(gradient_piece))
             .enumerate()
             .with_min_len(MIN_WORK.div_ceil(piece))
             .for_each(|(index, ((products, sums), gradient))| {
-                *products = products_of(&slopes[index % channels], sums, gradient);
+                let slope = &slopes[index % channels];
+                *products = match pooled {
+                    None => products_of(slope, sums, gradient),
+                    Some((pool, taps)) => {
+                        let taps = &taps[index * gradient_piece..][..gradient_piece];
+                        pooled_products_of(pool, slope, sums, gradient, taps)
+                    }
+                };
             });
         let count = (sums.len() / channels) as f64;
         for (channel, slope) in slopes.iter_mut().enumerate() {
             let [mut passed, mut centred] = [0.0; 2];
-            for piece in products.chunks_exact(channels) {
+            for piece in self.products.chunks_exact(channels) {
                 passed += piece[channel][0];
                 centred += piece[channel][1];
             }
@@ -206,7 +260,7 @@ impl Epilogue {
                 slope.linear = (centred * inverse * inverse / count) as f32;
             }
         }
-        slopes
+        self.slopes = slopes;
     }
 
     /// What the gradient of a channel's sums needs, but for the means over the batch.
@@ -243,14 +297,104 @@ impl Slope {
         let v = self.affine.factor * z + self.affine.offset;
         if v > self.low && v < self.high { gradient } else { 0.0 }
     }
+
+    /// The gradient of the sum.
+    #[inline(always)]
+    fn apply(&self, z: f32, gradient: f32) -> f32 {
+        let centred = self.passed(z, gradient) - self.constant;
+        self.affine.factor * (centred - (z - self.mean) * self.linear)
+    }
 }
 
 vectorised! {
     /// Turns the sums of a piece into their gradient, in place.
     pub fn apply_slope(slope: &Slope, sums: &mut [f32], output_gradient: &[f32]) {
         for (z, &gradient) in sums.iter_mut().zip(output_gradient) {
-            let centred = slope.passed(*z, gradient) - slope.constant;
-            *z = slope.affine.factor * (centred - (*z - slope.mean) * slope.linear);
+            *z = slope.apply(*z, gradient);
+        }
+    }
+
+    /// Turns the sums of a plane into their gradient, in place, from that of the max pool behind.
+    pub fn apply_pooled_slope(
+        pool: &Pool,
+        slope: &Slope,
+        sums: &mut [f32],
+        output_gradient: &[f32],
+        taps: &[u16],
+    ) {
+        let (sums, _) = sums.as_chunks_mut::<LANES>();
+        let (gradients, _) = output_gradient.as_chunks::<LANES>();
+        let (taps, _) = taps.as_chunks::<LANES>();
+        for (pixel, (gradients, winners)) in gradients.iter().zip(taps).enumerate() {
+            pool.each_seen(pixel, |tap, seen| {
+                let routed = only_where(winners, tap, gradients);
+                for (z, gradient) in sums[seen].iter_mut().zip(routed) {
+                    *z = slope.apply(*z, gradient);
+                }
+            });
+        }
+    }
+
+    /// Σ g and Σ g·(z − mean) over the gradients of a max pool's outputs that pass.
+    fn pooled_products_of(
+        pool: &Pool,
+        slope: &Slope,
+        sums: &[f32],
+        output_gradient: &[f32],
+        taps: &[u16],
+    ) -> [f64; 2] {
+        let (sums, _) = sums.as_chunks::<LANES>();
+        let (gradients, _) = output_gradient.as_chunks::<LANES>();
+        let (taps, _) = taps.as_chunks::<LANES>();
+        let mut totals = [0.0; 2];
+        let rows = gradients.chunks(pool.output.width).zip(taps.chunks(pool.output.width));
+        for (row, (gradients, taps)) in rows.enumerate() {
+            let mut lanes = [[0f32; LANES]; 2];
+            for (column, (gradients, winners)) in gradients.iter().zip(taps).enumerate() {
+                let mut won = [0f32; LANES];
+                pool.each_seen(row * pool.output.width + column, |tap, seen| {
+                    let routed = only_where(winners, tap, &sums[seen]);
+                    won.iter_mut().zip(routed).for_each(|(won, z)| *won += z);
+                });
+                for lane in 0..LANES {
+                    let gradient = slope.passed(won[lane], gradients[lane]);
+                    lanes[0][lane] += gradient;
+                    lanes[1][lane] += gradient * (won[lane] - slope.mean);
+                }
+            }
+            for (total, lanes) in totals.iter_mut().zip(&lanes) {
+                *total += f64::from(lanes.iter().sum::<f32>());
+            }
+        }
+        totals
+    }
+
+    /// The affine map, rounded, and the largest of each window with its tap (the first of equals).
+    fn round_and_pool(
+        pool: &Pool,
+        grid: &Grid,
+        sums: &[f32],
+        output: &mut [f32],
+        taps: &mut [u16],
+    ) {
+        let (sums, _) = sums.as_chunks::<LANES>();
+        let (output, _) = output.as_chunks_mut::<LANES>();
+        let (taps, _) = taps.as_chunks_mut::<LANES>();
+        for (pixel, (output, taps)) in output.iter_mut().zip(taps).enumerate() {
+            let (mut best, mut winners) = ([-1i32; LANES], [0i32; LANES]);
+            pool.each_seen(pixel, |tap, seen| {
+                for ((best, winner), &z) in best.iter_mut().zip(&mut winners).zip(&sums[seen]) {
+                    let byte = grid.byte(z);
+                    *winner = if byte > *best { i32::from(tap) } else { *winner };
+                    *best = if byte > *best { byte } else { *best };
+                }
+            });
+            for ((y, tap), (&best, &winner)) in
+                output.iter_mut().zip(taps).zip(best.iter().zip(&winners))
+            {
+                *y = grid.value(best);
+                *tap = winner as u16;
+            }
         }
     }
 
@@ -268,16 +412,23 @@ vectorised! {
     }
 
     /// The affine map, rounded.
-    #[expect(clippy::manual_clamp, reason = "`clamp` would let NaN through")]
     fn round_to_grid(grid: &Grid, sums: &[f32], output: &mut [f32]) {
         for (y, &z) in output.iter_mut().zip(sums) {
-            // Not NaN, not negative: cutting off the fraction rounds down.
-            let byte = (grid.factor * z + grid.offset).max(0.0).min(MAX_BYTE);
-            // SAFETY: 0 ≤ byte ≤ 127 (`max` gives 0 for NaN).
-            let byte: i32 = unsafe { byte.to_int_unchecked() };
-            *y = (byte as f32 - grid.zero) * (1.0 / STEPS_PER_UNIT);
+            *y = grid.value(grid.byte(z));
         }
     }
+}
+
+/// The values whose winner is `tap`, and 0 for the others.
+#[inline(always)]
+fn only_where(winners: &[u16; LANES], tap: u16, values: &[f32; LANES]) -> [f32; LANES] {
+    let mut kept = *values;
+    for (value, &winner) in kept.iter_mut().zip(winners) {
+        // Without a branch: all bits or none.
+        let mask = u32::from(u32::from(winner) == u32::from(tap)).wrapping_neg();
+        *value = f32::from_bits(value.to_bits() & mask);
+    }
+    kept
 }
 
 /// The affine map and the rounding of one channel, in steps of the grid.
@@ -296,6 +447,22 @@ impl Grid {
             offset: affine.offset * STEPS_PER_UNIT + 0.5 + zero,
             zero,
         }
+    }
+
+    /// The sum as a device byte.
+    #[inline(always)]
+    #[expect(clippy::manual_clamp, reason = "`clamp` would let NaN through")]
+    fn byte(&self, z: f32) -> i32 {
+        // Not NaN, not negative: cutting off the fraction rounds down.
+        let byte = (self.factor * z + self.offset).max(0.0).min(MAX_BYTE);
+        // SAFETY: 0 ≤ byte ≤ 127 (`max` gives 0 for NaN).
+        unsafe { byte.to_int_unchecked() }
+    }
+
+    /// A device byte as a real number.
+    #[inline(always)]
+    fn value(&self, byte: i32) -> f32 {
+        (byte as f32 - self.zero) * (1.0 / STEPS_PER_UNIT)
     }
 }
 
@@ -369,10 +536,10 @@ mod tests {
             let mut worked = epilogue.clone();
             let measured: Vec<_> = sums.chunks_exact(len).map(moments).collect();
             worked.measure(&measured, len);
-            let slopes = worked.backward(Precision::Exact, &unit, len, &sums, &r);
-            for (index, slope) in slopes.into_iter().enumerate() {
+            worked.backward(Precision::Exact, &unit, len, &sums, &r, None);
+            for (index, slope) in worked.slopes.iter().enumerate() {
                 let range = index * len..(index + 1) * len;
-                apply_slope(&slope, &mut gradient[range.clone()], &r[range]);
+                apply_slope(slope, &mut gradient[range.clone()], &r[range]);
             }
             let step = 1e-3;
             let difference = |plus: f64, minus: f64| (plus - minus) / (2.0 * f64::from(step));

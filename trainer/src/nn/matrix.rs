@@ -256,28 +256,31 @@ fn interleaved_sums(a: [f32; WIDTH], b: [f32; WIDTH]) -> [f32; WIDTH] {
 
 /// Buffers that outlive a step, so that no step allocates once every size has been seen.
 #[derive(Default)]
-pub struct Scratch(Mutex<Vec<Vec<f32>>>);
+pub struct Scratch(Mutex<Pool>);
+
+/// The buffers that nobody has borrowed, and the largest size that anybody asked for.
+#[derive(Default)]
+struct Pool {
+    free: Vec<Vec<f32>>,
+    largest: usize,
+}
 
 impl Scratch {
     /// Lends `work` a buffer of `length` numbers of any value.
     pub fn with<R>(&self, length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
         let lock = || self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let mut buffer = {
-            let mut free = lock();
-            // The smallest that is large enough, else the largest.
-            let fitting = free.iter().position(|buffer| buffer.len() >= length);
-            match fitting.or(free.len().checked_sub(1)) {
-                Some(index) => free.remove(index),
-                None => Vec::new(),
-            }
+        let (mut buffer, largest) = {
+            let mut pool = lock();
+            pool.largest = pool.largest.max(length);
+            (pool.free.pop().unwrap_or_default(), pool.largest)
         };
         if buffer.len() < length {
-            buffer.resize(length, 0.0);
+            // All become as large: any of them fits any need then. Pages that nobody touches cost
+            // nothing.
+            buffer = vec![0.0; largest];
         }
         let result = work(&mut buffer[..length]);
-        let mut free = lock();
-        let place = free.partition_point(|other| other.len() < buffer.len());
-        free.insert(place, buffer);
+        lock().free.push(buffer);
         result
     }
 }

@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::architecture::{Architecture, Kind, Sums, Weighted};
+use super::architecture::{Architecture, Kind, Node, Sums, Weighted};
 use super::conv2d::Filters;
-use super::epilogue::{Epilogue, apply_slope, moments};
+use super::epilogue::{Epilogue, apply_pooled_slope, apply_slope, moments};
 use super::matrix::{Scratch, sum_in_order};
-use super::{Batch, INPUT_STEP, Precision, STEPS_PER_UNIT, add};
+use super::pool::Pool;
+use super::{Batch, INPUT_STEP, LANES, Precision, STEPS_PER_UNIT, add};
 
 /// Whether statistics of the batch or those in force are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,12 @@ pub struct Network {
     pub layers: Vec<Layer>,
     /// For each max pool, by node: the taps that won.
     taps: Vec<Vec<u16>>,
+    /// For each layer, by node: the max pool behind it that can be done along with it.
+    pooled: Vec<Option<Pool>>,
+    /// Whether the last forward pass did so.
+    fused: bool,
+    /// For each tensor: whether the backward pass has written its gradient.
+    written: Vec<bool>,
     /// The logits and their gradient, `[output][image]`.
     logits: Tensor,
     scratch: Scratch,
@@ -97,6 +104,11 @@ impl Network {
             })
             .collect();
         Self {
+            pooled: (0..architecture.nodes.len())
+                .map(|node| pool_behind(&architecture, node))
+                .collect(),
+            fused: false,
+            written: vec![false; architecture.tensors.len()],
             architecture,
             capacity,
             batch: Batch::new(1),
@@ -140,10 +152,19 @@ impl Network {
     pub fn forward(&mut self, mode: Mode) -> &[f32] {
         let batch = self.batch;
         let shapes = &self.architecture.tensors;
+        let quantised = self.precision == Precision::Quantised;
+        self.fused = mode != Mode::Evaluate && quantised && batch.lanes == LANES;
+        let pass = Pass { precision: self.precision, batch, scratch: &self.scratch };
         for (index, node) in self.architecture.nodes.iter().enumerate() {
+            if self.fused && index > 0 && self.pooled[index - 1].is_some() {
+                continue;
+            }
+            let pool = self.pooled[index].filter(|_| self.fused);
             let (before, after) = self.tensors.split_at_mut(index + 1);
             let input = &before[node.input].value[..shapes[node.input].shape.len() * batch.images];
-            let output = &mut after[0].value[..shapes[index + 1].shape.len() * batch.images];
+            let behind = usize::from(pool.is_some());
+            let output_len = shapes[index + 1 + behind].shape.len() * batch.images;
+            let output = &mut after[behind].value[..output_len];
             match node.kind {
                 Kind::Weighted(weighted) => {
                     let layer = &mut self.layers[weighted.index];
@@ -152,7 +173,11 @@ impl Network {
                         (Precision::Quantised, 0) => Some(1.0 / INPUT_STEP),
                         (Precision::Quantised, _) => Some(STEPS_PER_UNIT),
                     };
-                    layer.forward(mode, self.precision, steps, batch, input, output, &self.scratch);
+                    let pooled = match &pool {
+                        Some(pool) => Some((pool, &mut self.taps[index + 1][..output_len])),
+                        None => None,
+                    };
+                    layer.forward(pass, mode, steps, input, output, pooled);
                 }
                 Kind::MaxPool(pool) => {
                     let taps = &mut self.taps[index][..output.len()];
@@ -201,12 +226,19 @@ impl Network {
         last.resize(last.len().max(self.logits.gradient.len()), 0.0);
         batch.scatter(&self.logits.gradient, &mut last[..self.logits.gradient.len()]);
         // A tensor that is read twice gets the sum of two gradients.
-        let mut written = vec![false; shapes.len()];
+        self.written.fill(false);
+        let written = &mut self.written;
+        let pass = Pass { precision: self.precision, batch, scratch: &self.scratch };
         for (index, node) in self.architecture.nodes.iter().enumerate().rev() {
+            if self.fused && index > 0 && self.pooled[index - 1].is_some() {
+                continue;
+            }
+            let pool = self.pooled[index].filter(|_| self.fused);
             let (before, after) = self.tensors.split_at_mut(index + 1);
-            let output_len = shapes[index + 1].shape.len() * batch.images;
-            let output = &after[0].value[..output_len];
-            let output_gradient = &after[0].gradient[..output_len];
+            let behind = usize::from(pool.is_some());
+            let output_len = shapes[index + 1 + behind].shape.len() * batch.images;
+            let output = &after[behind].value[..output_len];
+            let output_gradient = &after[behind].gradient[..output_len];
             let input_len = shapes[node.input].shape.len() * batch.images;
             let Tensor { value: input, gradient } = &mut before[node.input];
             let input = &input[..input_len];
@@ -216,14 +248,12 @@ impl Network {
             }
             let add_to_earlier = written[node.input];
             let mut run = |target: Option<&mut [f32]>| match (node.kind, target) {
-                (Kind::Weighted(weighted), target) => self.layers[weighted.index].backward(
-                    self.precision,
-                    batch,
-                    input,
-                    output_gradient,
-                    target,
-                    &self.scratch,
-                ),
+                (Kind::Weighted(weighted), target) => {
+                    let taps =
+                        pool.as_ref().map(|pool| (pool, &self.taps[index + 1][..output_len]));
+                    let layer = &mut self.layers[weighted.index];
+                    layer.backward(pass, input, output_gradient, taps, target);
+                }
                 (_, None) => {}
                 (Kind::MaxPool(pool), Some(target)) => {
                     let taps = &self.taps[index][..output_len];
@@ -266,21 +296,45 @@ impl Network {
     }
 }
 
+/// The max pool behind node `node` that alone reads what it gives, where its windows tile the map.
+fn pool_behind(architecture: &Architecture, node: usize) -> Option<Pool> {
+    let nodes = &architecture.nodes;
+    let Kind::Weighted(_) = nodes[node].kind else { return None };
+    let Kind::MaxPool(pool) = nodes.get(node + 1)?.kind else { return None };
+    let tensor = node + 1;
+    let reads = |node: &Node| {
+        node.input == tensor || matches!(node.kind, Kind::Add { other, .. } if other == tensor)
+    };
+    (pool.tiles() && nodes.iter().filter(|node| reads(node)).count() == 1).then_some(pool)
+}
+
+/// What every layer's passes need.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    precision: Precision,
+    batch: Batch,
+    scratch: &'a Scratch,
+}
+
 impl Layer {
+    /// Leaves the outputs; those of the max pool behind and the taps that won, where `pooled` is
+    /// one. `steps` is how many steps of the grid of `input` are in 1.0, where it is on a grid.
     fn forward(
         &mut self,
+        pass: Pass<'_>,
         mode: Mode,
-        precision: Precision,
         steps: Option<f32>,
-        batch: Batch,
         input: &[f32],
         output: &mut [f32],
-        scratch: &Scratch,
+        pooled: Option<(&Pool, &mut [u16])>,
     ) {
+        let Pass { precision, batch, scratch } = pass;
         let lanes = batch.lanes;
         let blocks = batch.images / lanes;
         let rows = self.shape.rows;
-        let sums = &mut self.sums[..output.len()];
+        let length =
+            pooled.as_ref().map_or(output.len(), |(pool, _)| pool.input.len() * batch.images);
+        let sums = &mut self.sums[..length];
         let piece = sums.len() / (blocks * rows);
         if let Sums::Conv2d(conv) = &self.shape.sums {
             conv.prepare(lanes, &self.matrix, &mut self.filters);
@@ -314,24 +368,35 @@ impl Layer {
         if mode == Mode::Gather {
             self.epilogue.gather_statistics();
         }
-        self.epilogue.forward(precision, &self.unit, piece, sums, output);
+        match pooled {
+            Some((pool, taps)) => {
+                self.epilogue.forward_pooled(pool, &self.unit, sums, output, taps);
+            }
+            None => self.epilogue.forward(precision, &self.unit, piece, sums, output),
+        }
     }
 
+    /// Leaves the gradients of everything from that of the outputs, or of the outputs of the max
+    /// pool behind, where `pooled` is one with the taps that won.
     fn backward(
         &mut self,
-        precision: Precision,
-        batch: Batch,
+        pass: Pass<'_>,
         input: &[f32],
         output_gradient: &[f32],
+        pooled: Option<(&Pool, &[u16])>,
         input_gradient: Option<&mut [f32]>,
-        scratch: &Scratch,
     ) {
+        let Pass { precision, batch, scratch } = pass;
         let lanes = batch.lanes;
         let blocks = batch.images / lanes;
         let rows = self.shape.rows;
-        let sums = &mut self.sums[..output_gradient.len()];
-        let piece = sums.len() / (blocks * rows);
-        let slopes = self.epilogue.backward(precision, &self.unit, piece, sums, output_gradient);
+        let length =
+            pooled.map_or(output_gradient.len(), |(pool, _)| pool.input.len() * batch.images);
+        let sums = &mut self.sums[..length];
+        let pieces = blocks * rows;
+        let (piece, gradient_piece) = (length / pieces, output_gradient.len() / pieces);
+        self.epilogue.backward(precision, &self.unit, piece, sums, output_gradient, pooled);
+        let slopes = &self.epilogue.slopes;
         let weights = (self.matrix.as_slice(), &self.filters);
         if let Sums::Dense(dense) = self.shape.sums {
             let pieces = sums.chunks_exact_mut(piece).zip(output_gradient.chunks_exact(piece));
@@ -344,20 +409,32 @@ impl Layer {
         }
         let (shape, matrix_len, input_len) = (self.shape, self.matrix.len(), input.len() / blocks);
         let matrix_gradient = &mut self.matrix_gradient;
-        scratch.with(matrix_len * blocks, |parts| {
-            let targets: Vec<Option<&mut [f32]>> = match input_gradient {
-                Some(target) => target.chunks_exact_mut(input_len).map(Some).collect(),
-                None => (0..blocks).map(|_| None).collect(),
+        scratch.with((matrix_len + 1) * blocks, |buffer| {
+            let (parts, nothing) = buffer.split_at_mut(matrix_len * blocks);
+            let wanted = input_gradient.is_some();
+            let (targets, target_len) = match input_gradient {
+                Some(target) => (target, input_len),
+                None => (nothing, 1),
             };
             sums.par_chunks_mut(piece * rows)
-                .zip(output_gradient.par_chunks(piece * rows))
+                .zip(output_gradient.par_chunks(gradient_piece * rows))
                 .zip(input.par_chunks(input_len))
                 .zip(parts.par_chunks_mut(matrix_len))
-                .zip(targets)
-                .for_each(|((((sums, gradient), input), part), target)| {
-                    let pieces = sums.chunks_exact_mut(piece).zip(gradient.chunks_exact(piece));
-                    for ((sums, gradient), slope) in pieces.zip(&slopes) {
-                        apply_slope(slope, sums, gradient);
+                .zip(targets.par_chunks_mut(target_len))
+                .enumerate()
+                .for_each(|(block, ((((sums, gradient), input), part), target))| {
+                    let target = wanted.then_some(target);
+                    let gradients = gradient.chunks_exact(gradient_piece);
+                    let pieces = sums.chunks_exact_mut(piece).zip(gradients).zip(slopes);
+                    for (row, ((sums, gradient), slope)) in pieces.enumerate() {
+                        match pooled {
+                            None => apply_slope(slope, sums, gradient),
+                            Some((pool, taps)) => {
+                                let taps = &taps[(block * rows + row) * gradient_piece..];
+                                let taps = &taps[..gradient_piece];
+                                apply_pooled_slope(pool, slope, sums, gradient, taps);
+                            }
+                        }
                     }
                     match shape.sums {
                         Sums::Conv2d(conv) => {
@@ -475,6 +552,57 @@ mod tests {
                 (found - expected).abs() < 0.03 * expected.abs().max(0.1),
                 "layer {index}: {found}, expected {expected}"
             );
+        }
+    }
+
+    #[test]
+    fn a_pool_done_along_with_its_layer_is_the_pool() {
+        let run = |fused: bool| {
+            let relu = Activation::Relu;
+            let conv = |channels, activation| SpecKind::Conv2d {
+                channels,
+                kernel: [3; 2],
+                stride: [1; 2],
+                padding: Padding::Same,
+                activation,
+            };
+            let pool = SpecKind::MaxPool { kernel: [2; 2], stride: [2; 2] };
+            let layers = [
+                spec("a", conv(8, relu)),
+                spec("b", pool.clone()),
+                spec("c", conv(8, Activation::Linear)),
+                spec("d", pool),
+                spec("e", SpecKind::Flatten),
+                spec("f", SpecKind::Dense { outputs: 3, activation: relu }),
+            ];
+            let architecture =
+                Architecture::new(Shape::map(2, 8, 8), &layers, Head::Logits).unwrap();
+            let mut network = Network::new(architecture, IMAGES, Precision::Quantised);
+            assert_eq!(network.pooled.iter().flatten().count(), 2);
+            if !fused {
+                network.pooled.fill(None);
+            }
+            for (index, layer) in network.layers.iter_mut().enumerate() {
+                layer.matrix = random(layer.matrix.len(), index as u64);
+                layer.epilogue.gamma = random(layer.shape.rows, 20 + index as u64);
+            }
+            load(&mut network, IMAGES);
+            step(&mut network, &labels());
+            network.backward();
+            network
+        };
+        let (fused, apart) = (run(true), run(false));
+        for tensor in [2, 4, 5] {
+            assert_eq!(fused.tensor(tensor), apart.tensor(tensor));
+        }
+        for (fused, apart) in fused.layers.iter().zip(&apart.layers) {
+            let near = |a: &[f32], b: &[f32]| {
+                let largest = b.iter().fold(1e-3f32, |largest, b| largest.max(b.abs()));
+                a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-3 * largest)
+            };
+            assert!(near(&fused.matrix_gradient, &apart.matrix_gradient));
+            assert!(near(&fused.epilogue.gamma_gradient, &apart.epilogue.gamma_gradient));
+            assert!(near(&fused.epilogue.beta_gradient, &apart.epilogue.beta_gradient));
         }
     }
 

@@ -117,6 +117,27 @@ impl Pool {
             .with_min_len(8)
     }
 
+    /// Whether every input pixel is seen by exactly one window, which has no padding.
+    pub fn tiles(&self) -> bool {
+        let [height, width] = self.window.kernel.map(usize::from);
+        self.window.stride == self.window.kernel
+            && self.window.padding == [0; 4]
+            && self.input.height == self.output.height * height
+            && self.input.width == self.output.width * width
+    }
+
+    /// Calls `visit(tap, input pixel)` for every tap of one output pixel of a pool that tiles.
+    #[inline(always)]
+    pub fn each_seen(&self, pixel: usize, mut visit: impl FnMut(u16, usize)) {
+        let [height, width] = self.window.kernel.map(usize::from);
+        let (y, x) = (pixel / self.output.width * height, pixel % self.output.width * width);
+        for ky in 0..height {
+            for kx in 0..width {
+                visit((ky * width + kx) as u16, (y + ky) * self.input.width + x + kx);
+            }
+        }
+    }
+
     /// Calls `visit(tap, output pixel, input pixel)` for every tap that is not in the padding.
     #[inline(always)]
     fn each_tap(&self, mut visit: impl FnMut(usize, usize, usize)) {

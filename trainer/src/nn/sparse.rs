@@ -358,26 +358,30 @@ fn strip_sums<T: Number, const W: usize, const P: usize, const S: usize>(
     store: &impl Fn(&[T; W], &mut [f32; LANES]),
 ) {
     let mut sums = [[T::default(); W]; P];
-    for &tap in plus {
-        let window = &chunk[tap as usize..][..(P - 1) * S + 1];
+    // Every tap lies within the chunk. Passing over one that does not, rather than panicking, lets
+    // the sums stay in registers.
+    let window = |tap: u32| chunk.get(tap as usize..tap as usize + (P - 1) * S + 1);
+    for window in plus.iter().filter_map(|&tap| window(tap)) {
         for pixel in 0..P {
             sums[pixel] = each(sums[pixel], window[pixel * S], T::plus);
         }
     }
-    for &tap in minus {
-        let window = &chunk[tap as usize..][..(P - 1) * S + 1];
+    for window in minus.iter().filter_map(|&tap| window(tap)) {
         for pixel in 0..P {
             sums[pixel] = each(sums[pixel], window[pixel * S], T::minus);
         }
     }
     for (&tap, &weight) in other.iter().zip(weights) {
-        let window = &chunk[tap as usize..][..(P - 1) * S + 1];
+        let Some(window) = window(tap) else { continue };
         for pixel in 0..P {
             sums[pixel] =
                 each(sums[pixel], window[pixel * S], |sum, x| sum.plus_product(weight, x));
         }
     }
-    output.iter_mut().zip(&sums).for_each(|(to, sums)| store(sums, to));
+    let output = &mut output[..P];
+    for pixel in 0..P {
+        store(&sums[pixel], &mut output[pixel]);
+    }
 }
 
 #[inline(always)]

@@ -195,11 +195,16 @@ pub fn transform_filters(matrix: &[f32], filters: &mut Vec<f32>) {
     }
 }
 
-/// The transpose of [`transform_filters`]: gradient of `U` to gradient of the matrix.
-fn transform_filters_transposed(filters: &[f32], matrix: &mut [f32]) {
-    let pairs = matrix.len() / 9;
+/// The transpose of [`transform_filters`]: gradient of `U` to gradient of the matrix. `U` has
+/// `padded` inputs for each output, of which the first are those of the matrix.
+fn transform_filters_transposed(
+    filters: &[f32],
+    [outputs, inputs, padded]: [usize; 3],
+    matrix: &mut [f32],
+) {
     for (pair, kernel) in matrix.as_chunks_mut::<9>().0.iter_mut().enumerate() {
-        let point = |y: usize, x: usize| filters[(y * SPAN + x) * pairs + pair];
+        let at = pair / inputs * padded + pair % inputs;
+        let point = |y: usize, x: usize| filters[(y * SPAN + x) * outputs * padded + at];
         let columns: [[f32; 3]; SPAN] =
             std::array::from_fn(|x| filter_transposed(std::array::from_fn(|y| point(y, x))));
         for y in 0..3 {
@@ -350,7 +355,8 @@ vectorised! {
     ) {
         let (first, tiles) = chunk;
         let (channels, pixels) = (tiling.conv.input.channels, tiling.conv.input.pixels());
-        let step = tiling.step(channels);
+        // As far apart as the points of the transformed input, in whose place this is.
+        let step = tiling.step(padded(channels));
         for (channel, plane) in gradient.chunks_exact_mut(pixels * LANES).enumerate() {
             for tile in 0..tiles {
                 let corner = tiling.corner(first + tile);
@@ -425,25 +431,29 @@ pub fn backward(
 ) {
     let tiling = Tiling::new(conv);
     let (inputs, outputs) = (conv.input.channels, conv.output.channels);
-    let (v_step, m_step) = (tiling.step(inputs), tiling.step(outputs));
-    let pairs = inputs * outputs;
+    let padded = padded(inputs);
+    let (v_step, m_step) = (tiling.step(padded), tiling.step(outputs));
+    let (pairs, u_step) = (inputs * outputs, padded * outputs);
     if let Some(gradient) = input_gradient.as_deref_mut() {
         gradient.fill(0.0);
     }
-    scratch.with(POINTS * (v_step + m_step + pairs), |buffer| {
-        let (v, rest) = buffer.split_at_mut(POINTS * v_step);
+    let turned_len = conv.input.pixels() * LANES * padded;
+    scratch.with(turned_len + POINTS * (v_step + m_step + u_step), |buffer| {
+        let (turned, rest) = buffer.split_at_mut(turned_len);
+        let (v, rest) = rest.split_at_mut(POINTS * v_step);
         let (m, u_gradient) = rest.split_at_mut(POINTS * m_step);
+        turn(inputs, input_block, turned);
         for (index, chunk) in tiling.chunks().enumerate() {
-            transform_input(&tiling, input_block, chunk, v);
+            transform_turned_input(&tiling, turned, chunk, v);
             transform_output_gradient(&tiling, output_gradient, chunk, m);
             let columns = chunk.1 * LANES;
             for point in 0..POINTS {
                 let m = View::new(&m[point * m_step..], outputs, columns, columns);
                 multiply(
-                    &mut u_gradient[point * pairs..],
-                    inputs,
+                    &mut u_gradient[point * u_step..],
+                    padded,
                     m,
-                    View::new(&v[point * v_step..], inputs, columns, columns).transposed(),
+                    View::new(&v[point * v_step..], columns, padded, padded),
                     index > 0,
                 );
                 if input_gradient.is_some() {
@@ -455,6 +465,86 @@ pub fn backward(
                 transform_input_gradient(&tiling, v, chunk, gradient);
             }
         }
-        transform_filters_transposed(u_gradient, matrix_gradient);
+        transform_filters_transposed(u_gradient, [outputs, inputs, padded], matrix_gradient);
     });
+}
+
+/// Input channels with those that fill the last registers, which are 0.
+fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(2 * WIDTH)
+}
+
+/// `[row][column]` to `[column][row]`.
+#[inline(always)]
+fn transposed(rows: [Lane; WIDTH]) -> [Lane; WIDTH] {
+    let [a, b, c, d, e, f, g, h] = rows;
+    let pairs = |a: Lane, b: Lane| {
+        [
+            [a[0], b[0], a[1], b[1], a[4], b[4], a[5], b[5]],
+            [a[2], b[2], a[3], b[3], a[6], b[6], a[7], b[7]],
+        ]
+    };
+    let quads = |a: Lane, b: Lane| {
+        [
+            [a[0], a[1], b[0], b[1], a[4], a[5], b[4], b[5]],
+            [a[2], a[3], b[2], b[3], a[6], a[7], b[6], b[7]],
+        ]
+    };
+    let halves = |a: Lane, b: Lane| {
+        [
+            [a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]],
+            [a[4], a[5], a[6], a[7], b[4], b[5], b[6], b[7]],
+        ]
+    };
+    let ([ab_01, ab_23], [cd_01, cd_23]) = (pairs(a, b), pairs(c, d));
+    let ([ef_01, ef_23], [gh_01, gh_23]) = (pairs(e, f), pairs(g, h));
+    let ([first_0, first_1], [first_2, first_3]) = (quads(ab_01, cd_01), quads(ab_23, cd_23));
+    let ([last_0, last_1], [last_2, last_3]) = (quads(ef_01, gh_01), quads(ef_23, gh_23));
+    let [row_0, row_4] = halves(first_0, last_0);
+    let [row_1, row_5] = halves(first_1, last_1);
+    let [row_2, row_6] = halves(first_2, last_2);
+    let [row_3, row_7] = halves(first_3, last_3);
+    [row_0, row_1, row_2, row_3, row_4, row_5, row_6, row_7]
+}
+
+vectorised! {
+    /// A block `[channel][pixel][lane]` to `[pixel][lane][channel]`, filled up with channels of 0.
+    fn turn(channels: usize, block: &[f32], turned: &mut [f32]) {
+        let (step, padded) = (block.len() / channels, padded(channels));
+        for pixel in (0..step).step_by(WIDTH) {
+            for channel in (0..padded).step_by(WIDTH) {
+                let mut rows = [[0.0; WIDTH]; WIDTH];
+                for (index, row) in rows.iter_mut().enumerate().take(channels.saturating_sub(channel)) {
+                    *row = read(block, (channel + index) * step + pixel);
+                }
+                for (index, row) in transposed(rows).into_iter().enumerate() {
+                    write(turned, (pixel + index) * padded + channel, row);
+                }
+            }
+        }
+    }
+
+    /// `V` of a chunk, `[point][tile][lane][input channel]`, from what [`turn`] gives.
+    fn transform_turned_input(
+        tiling: &Tiling<'_>,
+        turned: &[f32],
+        chunk: (usize, usize),
+        v: &mut [f32],
+    ) {
+        let (first, tiles) = chunk;
+        let padded = padded(tiling.conv.input.channels);
+        let (step, size) = (tiling.step(padded), LANES * padded);
+        for tile in 0..tiles {
+            let corner = tiling.corner(first + tile);
+            for part in (0..size).step_by(WIDTH) {
+                both_sides::<Input, _, _>(
+                    |y, x| match tiling.input_pixel(corner, y, x) {
+                        Some(pixel) => read(turned, pixel * size + part),
+                        None => [0.0; WIDTH],
+                    },
+                    |y, x, value| write(v, (y * SPAN + x) * step + tile * size + part, value),
+                );
+            }
+        }
+    }
 }

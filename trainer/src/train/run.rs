@@ -33,6 +33,9 @@ pub struct TaskRun<'a> {
     state: State,
     started: Instant,
     steps_before: u64,
+    /// The images of a batch as they were varied, and their labels: buffers.
+    varied: Vec<u8>,
+    labels: Vec<u8>,
 }
 
 impl<'a> TaskRun<'a> {
@@ -76,6 +79,8 @@ impl<'a> TaskRun<'a> {
             state: State { finished, ..State::default() },
             started: Instant::now(),
             steps_before: 0,
+            varied: Vec::new(),
+            labels: Vec::new(),
         };
         run.state.values = run.values();
         run.prepare_memory();
@@ -186,11 +191,12 @@ impl<'a> TaskRun<'a> {
         self.load(epoch, order);
         self.materialise();
         self.network.forward(Mode::Train);
-        let labels: Vec<u8> = order.iter().map(|&i| self.images.labels[i as usize]).collect();
+        self.labels.clear();
+        self.labels.extend(order.iter().map(|&index| self.images.labels[index as usize]));
         let classes = self.images.classes.len();
         let (logits, gradient) = self.network.head();
         let outcome =
-            cross_entropy(logits, &labels, classes, train.label_smoothing, Some(gradient));
+            cross_entropy(logits, &self.labels, classes, train.label_smoothing, Some(gradient));
         if !outcome.loss.is_finite() {
             let task = self.recipe.tasks[self.index].name.clone();
             let (step, loss) = (self.state.step, outcome.loss);
@@ -208,13 +214,13 @@ impl<'a> TaskRun<'a> {
         let augment = self.recipe.tasks[self.index].augment;
         let size = [self.images.height, self.images.width];
         let length = self.images.image_len();
-        let mut varied = vec![0; length * order.len()];
-        varied.par_chunks_mut(length).zip(order).for_each(|(output, &index)| {
+        self.varied.resize(length * order.len(), 0);
+        self.varied.par_chunks_mut(length).zip(order).for_each(|(output, &index)| {
             // Tasks on the same images vary them differently.
             let seed = self.recipe.seed.wrapping_add(self.index as u64);
             augment.apply(self.images.image(index as usize), output, size, seed, epoch, index);
         });
-        self.network.load(varied.chunks_exact(length));
+        self.network.load(self.varied.chunks_exact(length));
     }
 
     /// Puts the weights in force, as the parameters have them now.
