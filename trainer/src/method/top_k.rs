@@ -1,5 +1,7 @@
 //! The largest `k` of many numbers, exactly `k`, ties by index: the same set on every machine.
 
+use std::cell::RefCell;
+
 use serde::{Deserialize, Serialize};
 
 /// Which scores are kept.
@@ -26,6 +28,11 @@ impl Ranking {
     }
 }
 
+thread_local! {
+    /// A thread's counters, which outlive a step.
+    static COUNTS: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
 /// How many of `count` weights a density keeps: at least 1.
 pub fn kept(density: f32, count: usize) -> usize {
     ((f64::from(density) * count as f64).round() as usize).clamp(1.min(count), count)
@@ -48,20 +55,23 @@ fn threshold(ranking: Ranking, scores: &[f32], k: usize) -> (u32, usize) {
     if k == 0 {
         return (u32::MAX, 0);
     }
-    let mut counts = vec![0u32; 1 << 16];
-    for &score in scores {
-        counts[(ranking.key(score) >> 16) as usize] += 1;
-    }
-    let (upper, remaining) = descend(&counts, k);
-    counts.fill(0);
-    for &score in scores {
-        let key = ranking.key(score);
-        if key >> 16 == upper {
-            counts[(key & 0xffff) as usize] += 1;
+    COUNTS.with_borrow_mut(|counts| {
+        counts.clear();
+        counts.resize(1 << 16, 0);
+        for &score in scores {
+            counts[(ranking.key(score) >> 16) as usize] += 1;
         }
-    }
-    let (lower, ties) = descend(&counts, remaining);
-    (upper << 16 | lower, ties)
+        let (upper, remaining) = descend(counts, k);
+        counts.fill(0);
+        for &score in scores {
+            let key = ranking.key(score);
+            if key >> 16 == upper {
+                counts[(key & 0xffff) as usize] += 1;
+            }
+        }
+        let (lower, ties) = descend(counts, remaining);
+        (upper << 16 | lower, ties)
+    })
 }
 
 /// The bin, from the top, in which the `k`-th number lies, and its place within that bin.
