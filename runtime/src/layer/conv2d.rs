@@ -42,12 +42,12 @@ impl Conv2d {
 }
 
 /// Scratch bytes for the kept weights of a pair of rows as lists of offsets: a word for every input
-/// and some for the ends of lists, mask and sign words of both rows, and a table of the offset of
+/// and some to sort them, mask and sign words of both rows, and a table of the offset of
 /// every input in half a word each.
 pub(super) fn lists(inputs: u32) -> u64 {
     let words = u64::from(inputs).div_ceil(crate::random::WORD as u64);
     4 * (u64::from(inputs) + LIST_ENDS) + words * (4 * 4 + 64)
 }
 
-/// Words beside the offsets themselves.
-const LIST_ENDS: u64 = 24;
+/// Words beside the offsets themselves: lists are sorted there.
+const LIST_ENDS: u64 = 160;

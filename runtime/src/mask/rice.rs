@@ -3,8 +3,6 @@
 
 use super::MaskError;
 use super::values::Values;
-#[cfg(seedmask_dsp)]
-use crate::random::RowWords;
 
 /// Bytes of the count that a section begins with.
 pub(super) const HEADER: usize = 4;
@@ -53,6 +51,19 @@ impl<'a> Reader<'a> {
             let gap = self.gap().unwrap_or(u32::MAX);
             self.flat = self.flat.saturating_add(gap).saturating_add(1);
         }
+    }
+
+    /// Calls `each` with the flat indices of the kept weights before `end`.
+    #[cfg(seedmask_dsp)]
+    #[inline(always)]
+    pub(super) fn visit(&mut self, end: u32, mut each: impl FnMut(u32)) {
+        // By value: the loop can then keep the reader in registers.
+        let mut reader = self.clone();
+        while let Some(flat) = reader.peek().filter(|flat| *flat < end) {
+            reader.advance();
+            each(flat);
+        }
+        *self = reader;
     }
 
     #[inline(always)]
@@ -145,24 +156,6 @@ impl RiceRow<'_> {
             each(kept);
         }
         self.reader = row.reader;
-    }
-
-    /// The sign words of ±1 weights.
-    #[cfg(seedmask_dsp)]
-    pub(crate) fn signs(&self) -> Option<RowWords> {
-        self.values.signs()
-    }
-
-    /// Calls `each` with the inputs whose weights are left.
-    #[cfg(seedmask_dsp)]
-    #[inline(always)]
-    pub(crate) fn visit_inputs(&mut self, mut each: impl FnMut(u32)) {
-        let mut reader = self.reader.clone();
-        while let Some(flat) = reader.peek().filter(|flat| *flat < self.end) {
-            reader.advance();
-            each(flat.wrapping_sub(self.start));
-        }
-        self.reader = reader;
     }
 
     #[inline(always)]

@@ -109,6 +109,63 @@ impl<'a> Rows<'a> {
         Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
     }
 
+    /// Whether [`Rows::next_mask`] can read these rows: weights are ±1 from the seed, and no lists give
+    /// signs of their own.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn have_masks(&self) -> bool {
+        self.layer.weights.source == Source::SeededSigns
+            && self.layer.encoding != Encoding::SignedGaps
+    }
+
+    /// Mask and sign words of the next row; `false` after the last. Unused bits of masks are 0. Both
+    /// slices hold the words of a row.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn next_mask(&mut self, masks: &mut [u32], signs: &mut [u32]) -> bool {
+        let (weights, row) = (self.layer.weights, self.row);
+        let LayerValues::Signs(generator) = self.values else { return false };
+        if row >= weights.rows {
+            return false;
+        }
+        self.row += 1;
+        let (words, first) = (weights.words(), self.layer.first);
+        let drawn = generator.row(first, row, words);
+        (0..).zip(signs).for_each(|(word, signs)| *signs = drawn.word(word));
+        match &mut self.masks {
+            LayerMasks::Full => masks.fill(u32::MAX),
+            LayerMasks::Raw(section) => {
+                let start = raw_index(weights.rows, words, row, 0) as usize;
+                let section = section.get(start..).unwrap_or(&[]);
+                let lone = row & 1 == 0 && row + 1 == weights.rows;
+                let step = if lone { 1 } else { 2 };
+                for (at, mask) in masks.iter_mut().enumerate() {
+                    *mask = section.get(at * step).map_or(0, |bytes| u32::from_le_bytes(*bytes));
+                }
+            }
+            LayerMasks::Seeded { planes, density } if Family::SeededMasks.is_linked() => {
+                let planes = planes.map(|plane| plane.row(first, row, words));
+                for (word, mask) in (0..).zip(masks.iter_mut()) {
+                    *mask = seeded_mask_word(&planes, *density, word);
+                }
+            }
+            LayerMasks::Rice(reader) if Family::Rice.is_linked() => {
+                let start = row.wrapping_mul(weights.inputs);
+                RiceRow::skip(reader, start);
+                masks.fill(0);
+                reader.visit(start.saturating_add(weights.inputs), |flat| {
+                    let input = flat.wrapping_sub(start) as usize;
+                    if let Some(mask) = masks.get_mut(input / WORD) {
+                        *mask |= 1 << bit_of(input % WORD);
+                    }
+                });
+            }
+            _ => return false,
+        }
+        if let Some(last) = masks.last_mut() {
+            *last &= self.tail;
+        }
+        true
+    }
+
     /// Takes back a row that was read to its end, so that codes are not read a second time to find
     /// the next one.
     pub(crate) fn resume(&mut self, row: Row<'a>) {
@@ -139,30 +196,6 @@ impl Row<'_> {
             Row::Words(row) => row.source(),
             Row::Rice(row) => row.values.source(),
             Row::Gaps(_) => Source::SeededSigns,
-        }
-    }
-
-    /// Reads the row to its end as mask words, and gives the words of its signs; `None`, with the row
-    /// half read, where its weights are not ±1 from the seed, or stand in lists with their signs.
-    #[cfg(seedmask_dsp)]
-    pub(crate) fn read_mask(&mut self, words: &mut [u32]) -> Option<RowWords> {
-        match self {
-            Row::Words(row) => {
-                let signs = row.signs()?;
-                (0..).zip(words).for_each(|(word, mask)| *mask = row.mask(word));
-                Some(signs)
-            }
-            Row::Rice(row) if Family::Rice.is_linked() => {
-                let signs = row.signs()?;
-                words.fill(0);
-                row.visit_inputs(|input| {
-                    if let Some(mask) = words.get_mut(input as usize / WORD) {
-                        *mask |= 1 << bit_of(input as usize % WORD);
-                    }
-                });
-                Some(signs)
-            }
-            _ => None,
         }
     }
 }
@@ -256,7 +289,10 @@ impl<'a> WordRow<'a> {
 
     /// The sign words of ±1 weights, which kernels have a loop of its own for.
     pub(crate) fn signs(&self) -> Option<RowWords> {
-        self.values.signs()
+        match self.values.drawn() {
+            Drawn::Signs(signs) => Some(signs),
+            _ => None,
+        }
     }
 
     /// The stored weights of a row without a mask, a byte an input.

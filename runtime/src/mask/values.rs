@@ -73,15 +73,6 @@ impl<'a> Values<'a> {
         self.drawn
     }
 
-    /// The sign words of ±1 weights.
-    #[inline(always)]
-    pub(super) fn signs(&self) -> Option<RowWords> {
-        match self.drawn {
-            Drawn::Signs(signs) => Some(signs),
-            _ => None,
-        }
-    }
-
     pub(super) fn source(&self) -> Source {
         match self.drawn {
             Drawn::Magnitudes(_) if Family::Magnitudes.is_linked() => Source::SeededMagnitudes,

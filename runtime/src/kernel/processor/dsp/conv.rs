@@ -1,54 +1,46 @@
 //! Convolutions: rows of weights become programs, and the programs run over the map in tiles of
-//! sixteen outputs. What has no such form (other weights than ±1, sums beyond 16 bits, windows that
-//! step over the columns of a plain map) is left to [`Words`].
+//! sixteen outputs. What has no such form (other weights than ±1, windows that step over the columns
+//! of a plain map) is left to [`Words`].
 
-use super::program::{self, Bits, Writer};
+use super::program::{self, Bits, Program, Writer};
 use super::tiles::Channel;
 use super::walk::Walk;
-use crate::epilogue::Narrow;
+use crate::epilogue::{Affine, Narrow};
 use crate::kernel::{Convolution, Kernels, Planes, Sink, Source, Words};
 use crate::layer::Window;
-use crate::mask::Rows;
 use crate::random::WORD;
 
+#[inline(never)]
 pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
     let inputs = x.planes.channels * conv.window.area() as usize;
-    let (Some(walk), Some(mut scratch)) =
-        (Walk::new(&x, &y, conv.window), Scratch::new(scratch, inputs))
-    else {
+    let walk = Walk::new(&x, &y, conv.window).filter(|_| conv.rows.have_masks());
+    let (Some(walk), true) = (walk, Scratch::new(scratch, inputs).is_some()) else {
         return Words::conv2d(conv, x, y, scratch);
     };
+    let Some(mut scratch) = Scratch::new(scratch, inputs) else { return };
     if conv.first == 0 {
         scratch.fill_table(&x.planes, conv.window);
     }
     let channels = y.planes.channels;
     let mut done = 0;
     while done < channels {
-        let before = conv.rows.clone();
-        let made = scratch.make(conv, &walk, done, &x, &mut y);
-        let count = made.unwrap_or(1);
-        if made.is_none() {
-            *conv.rows = before;
-            let planes = Planes { channels: 1, ..y.planes };
-            let bytes = y.bytes.get_mut(done * planes.plane()..).unwrap_or_default();
-            let mut one = Convolution {
-                rows: conv.rows,
-                epilogue: conv.epilogue,
-                first: conv.first + done,
-                low: conv.low,
-                window: conv.window,
-            };
-            Words::conv2d(&mut one, x, Sink { planes, bytes }, scratch.program);
+        let count = (channels - done).min(2);
+        let [first, last] = &mut scratch.bits;
+        let rows = [first, last];
+        for row in rows.into_iter().take(count) {
+            let (masks, signs) = row.split_at_mut(row.len() / 2);
+            conv.rows.next_mask(masks, signs);
         }
+        scratch.make(conv, &walk, done, count, &x, &mut y);
         done += count;
     }
 }
 
 /// The scratch of a convolution in its parts.
 struct Scratch<'s> {
-    inputs: usize,
-    program: &'s mut [u32],
+    /// Mask and sign words of two rows.
     bits: [&'s mut [u32]; 2],
+    program: &'s mut [u32],
     /// Offset of the input at each bit of a mask, from the highest of the first word down. Made with
     /// a layer's first channel.
     table: &'s mut [u16],
@@ -60,7 +52,8 @@ impl<'s> Scratch<'s> {
         let (table, rest) = scratch.split_at_mut_checked(words * WORD / 2)?;
         let (first, rest) = rest.split_at_mut_checked(2 * words)?;
         let (last, program) = rest.split_at_mut_checked(2 * words)?;
-        Some(Self { inputs, program, bits: [first, last], table: bytemuck::cast_slice_mut(table) })
+        let table = bytemuck::try_cast_slice_mut(table).ok()?;
+        Some(Self { program, bits: [first, last], table })
     }
 
     fn fill_table(&mut self, x: &Planes, window: &Window) {
@@ -80,55 +73,125 @@ impl<'s> Scratch<'s> {
         }
     }
 
-    /// Makes channel `done` and, where that is faster, the next one with it. Gives how many were
-    /// made; `None` where these tiles cannot make this one.
+    /// Makes `count` channels, 1 or 2, from `done` on, whose bits are read.
     fn make(
         &mut self,
-        conv: &mut Convolution,
+        conv: &Convolution,
         walk: &Walk,
         done: usize,
+        count: usize,
         x: &Source,
         y: &mut Sink,
-    ) -> Option<usize> {
-        let [first, last] = &mut self.bits;
-        let one = read(conv.rows, first)?;
-        let epilogue = |at: usize| conv.epilogue.row(conv.first + done + at).narrow();
-        let here = epilogue(0)?;
-        if done + 1 < y.planes.channels
-            && let Some(there) = epilogue(1)
+    ) {
+        let Self { bits, program, table } = self;
+        let [first, last] = [&*bits[0], &*bits[1]].map(|words| {
+            let (masks, signs) = words.split_at(words.len() / 2);
+            Bits { masks, signs }
+        });
+        let affine = |at: usize| conv.epilogue.row(conv.first + done + at);
+        if count == 2
+            && walk.pays(program::shared(first, last), first.masks.len())
+            && let (Some(one), Some(two)) = (affine(0).narrow(), affine(1).narrow())
+            && let Some(program) = Writer::new(table, program).two(first, last)
         {
-            let after = conv.rows.clone();
-            if let Some(two) = read(conv.rows, last)
-                && walk.pays(program::shared(one, two), one.masks.len())
-                && let Some(writer) = Writer::new(self.table, self.program, self.inputs)
-                && let Some(program) = writer.two(one, two)
-            {
-                let [first, last] = [(here, 0), (there, 1)]
-                    .map(|(narrow, at)| (done + at, channel(narrow, program.negated)));
-                // SAFETY: the table is that of the window that the walk was made for.
-                unsafe { walk.run(program.start, conv.low, x, y, [first, last]) };
-                return Some(2);
+            let mut channels = [(done, one), (done + 1, two)];
+            if program.swapped {
+                channels.swap(0, 1);
             }
-            *conv.rows = after;
+            run(walk, program, channels, conv.low, x, y);
+            return;
         }
-        let program = Writer::new(self.table, self.program, self.inputs)?.one(one)?;
-        let only = (done, channel(here, program.negated));
-        // SAFETY: as above.
-        unsafe { walk.run(program.start, conv.low, x, y, [only; 2]) };
-        Some(1)
+        for (at, bits) in [first, last].into_iter().enumerate().take(count) {
+            match (affine(at).narrow(), Writer::new(table, program).one(bits)) {
+                (Some(narrow), Some(program)) => {
+                    run(walk, program, [(done + at, narrow); 2], conv.low, x, y);
+                }
+                _ => sum_wide(conv, walk, bits, table, affine(at), done + at, x, y),
+            }
+        }
     }
 }
 
-/// The next row; `None` where its weights are not ±1 from the seed.
-fn read<'s>(rows: &mut Rows, words: &'s mut [u32]) -> Option<Bits<'s>> {
-    let mut row = rows.next_row()?;
-    let bits = Bits::read(&mut row, words);
-    rows.resume(row);
-    bits
+fn run(
+    walk: &Walk,
+    program: Program,
+    channels: [(usize, Narrow); 2],
+    low: u8,
+    x: &Source,
+    y: &mut Sink,
+) {
+    let [(first, one), (last, two)] = channels;
+    let [one_negated, two_negated] = program.negated;
+    let channels = [(first, channel(one, one_negated)), (last, channel(two, two_negated))];
+    // SAFETY: the program's table is that of the window that the walk was made for.
+    unsafe { walk.run(program.start, low, x, y, channels) };
 }
 
-/// The epilogue of sums that a program gives with the opposite sign, or as they are.
+/// The epilogue of sums of the opposite sign, or of sums as they are.
 fn channel(narrow: Narrow, negated: bool) -> Channel {
-    let scale = if negated { -narrow.scale } else { narrow.scale };
-    Channel { scale, shift: narrow.shift, right: narrow.right, y: core::ptr::null_mut() }
+    let Narrow { scale, shift, right } = narrow;
+    let scale = if negated { -scale } else { scale };
+    let y = core::ptr::null_mut();
+    match quick(scale, shift, right) {
+        Some([scale, shift]) => Channel { scale, shift, right: 0, y },
+        None => Channel { scale, shift, right, y },
+    }
+}
+
+/// Scale and shift of `((sum·scale >> 16) + shift) >> 16`, where that is exactly
+/// `(sum·scale + shift) >> right` for sums of 16 bits and nothing overflows.
+fn quick(scale: i32, shift: i32, right: u32) -> Option<[i32; 2]> {
+    // |scale| < 2¹¹, so `right` from 12 on fits.
+    let up = 32u32.checked_sub(right).filter(|up| *up <= 20)?;
+    let scale = scale << up;
+    let shift = match up.checked_sub(16) {
+        Some(more) => shift.checked_mul(1 << more)?,
+        // The bits below 2⁻¹⁶ of a product are cut off before the shift is added, so that it must have
+        // none.
+        None => {
+            let cut = 16 - up;
+            if shift.trailing_zeros() < cut {
+                return None;
+            }
+            shift >> cut
+        }
+    };
+    // |sum·scale| < 2¹⁵·2³¹, so that 2³⁰ are left.
+    (shift.unsigned_abs() < 1 << 30).then_some([scale, shift])
+}
+
+/// A channel whose sums or epilogue are too large for 16 and 32 bits: output by output.
+#[expect(clippy::too_many_arguments, reason = "rare, and called once")]
+#[inline(never)]
+fn sum_wide(
+    conv: &Convolution,
+    walk: &Walk,
+    bits: Bits,
+    table: &[u16],
+    affine: Affine,
+    channel: usize,
+    x: &Source,
+    y: &mut Sink,
+) {
+    let planes = y.planes;
+    for row in 0..planes.rows() {
+        let outputs = planes.row_mut(y.bytes, channel, row);
+        for (at, output) in outputs.iter_mut().enumerate() {
+            let corner = walk.corner(row, at, planes.bands);
+            let mut sum = 0;
+            let words = bits.masks.iter().zip(bits.signs).zip(table.chunks(WORD));
+            for ((mask, signs), table) in words {
+                let mut mask = *mask;
+                while mask != 0 {
+                    let bit = mask.leading_zeros();
+                    let offset = table.get(bit as usize).copied().unwrap_or(0);
+                    let value = x.bytes.get(corner + usize::from(offset)).copied().unwrap_or(0);
+                    let minus = *signs << bit >> 31 == 1;
+                    sum += if minus { -i32::from(value) } else { i32::from(value) };
+                    mask &= !(1 << 31 >> bit);
+                }
+            }
+            *output = affine.activation(sum, conv.low);
+        }
+    }
 }

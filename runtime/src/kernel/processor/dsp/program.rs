@@ -1,19 +1,18 @@
 //! Kept weights of a channel, or of two, as a program for [`super::tiles`].
 //!
 //! Two channels share what both keep: with A the taps of equal signs, B those of opposite signs (as
-//! the first has them), C and D those of one channel only, the sums are A + B + C and A − B + D. A
-//! list of plus taps and one of minus taps grow toward each other in what is left of the memory, so
-//! one pass over the mask words serves two lists.
+//! the first has them), C and D those of one channel only, the sums are A + B + C and A − B + D. Each
+//! of these groups is a list of pairs of a plus and a minus tap, and what is left over of one sign,
+//! which counts as plus: a group may be computed with the opposite sign.
 
 use super::tiles::{END, SINGLE, Then};
-use crate::mask::Row;
 use crate::random::{WORD, bit_of};
 
 /// Words of the end of a list.
 const TAIL: usize = 3;
 
 /// Most kept weights of one sign: their sum must fit 16 bits.
-pub(super) const MOST: usize = 258;
+const MOST: usize = 258;
 
 /// Mask and sign words of a row.
 #[derive(Clone, Copy)]
@@ -22,16 +21,7 @@ pub(super) struct Bits<'s> {
     pub signs: &'s [u32],
 }
 
-impl<'s> Bits<'s> {
-    /// Reads `row` to its end; `None` where its weights are not ±1 from the seed. `words` holds twice
-    /// the mask words of a row.
-    pub(super) fn read(row: &mut Row, words: &'s mut [u32]) -> Option<Self> {
-        let (masks, signs) = words.split_at_mut_checked(words.len() / 2)?;
-        let drawn = row.read_mask(masks)?;
-        (0..).zip(signs.iter_mut()).for_each(|(word, signs)| *signs = drawn.word(word));
-        Some(Self { masks, signs })
-    }
-
+impl Bits<'_> {
     /// Mask and signs, word by word.
     fn pairs(self) -> impl Iterator<Item = (u32, u32)> {
         self.masks.iter().zip(self.signs).map(|(mask, signs)| (*mask, *signs))
@@ -43,41 +33,67 @@ pub(super) fn shared(first: Bits, last: Bits) -> usize {
     first.masks.iter().zip(last.masks).map(|(a, b)| (a & b).count_ones() as usize).sum()
 }
 
-/// Where a program begins, and the sign of its sums.
+/// Where a program begins, and what its sums are.
 #[derive(Clone, Copy)]
 pub(super) struct Program {
     pub start: *const u32,
-    /// Whether the sums come with the opposite sign.
-    pub negated: bool,
+    /// Whether the sums that it ends with first are those of the second channel.
+    pub swapped: bool,
+    /// Whether the sums that it ends with first, and last, have the opposite sign.
+    pub negated: [bool; 2],
 }
 
-/// A list, and where its end is written.
-struct List {
-    start: *mut u32,
-    len: usize,
+/// The lists of a group: pairs of a plus and a minus tap, then what is left over.
+struct Group {
+    start: *const u32,
+    /// Where the end of the list of pairs is written.
+    pairs_end: *mut u32,
+    /// What is left over, with room for the end of its list behind.
+    rest: *mut u32,
+    rest_len: usize,
+    /// Taps of plus and minus.
+    counts: [usize; 2],
+    /// Whether plus and minus changed places.
+    turned: bool,
+    /// Whether minus is left over: the sums so far change their signs before it is added as plus.
+    negate: bool,
 }
 
-impl List {
-    /// Writes the end of the list, and gives its beginning.
+impl Group {
+    /// Writes the ends of the lists.
     ///
     /// # Safety
-    /// [`TAIL`] words behind the list are writable and its own.
-    unsafe fn end(&self, then: Then, next: *const u32) -> *const u32 {
-        // A single tap is the first of a list that grew from the back and the last of the other; to
-        // this end they are the same: one of an odd count.
+    /// The lists are complete.
+    unsafe fn end(&self, then: Then, next: *const u32) {
+        // SAFETY: both ends have their room, see `Writer::group`.
         unsafe {
-            let end = self.start.add(self.len);
-            let odd = self.len % 2 == 1;
-            let (start, tap, tail) = match odd {
-                false => (self.start, 0, end),
-                // The pairs begin behind the first tap.
-                true => (self.start.add(1), *self.start, end),
-            };
-            *tail = END | tap;
-            *tail.add(1) = then as u32 + if odd { SINGLE } else { 0 };
-            *tail.add(2) = next as u32;
-            start
+            match (self.rest_len, self.negate) {
+                (0, _) => write(self.pairs_end, 0, then as u32, next),
+                (1, false) => write(self.pairs_end, *self.rest, then as u32 + SINGLE, next),
+                (len, negate) => {
+                    let odd = len % 2;
+                    let tap = if odd == 1 { *self.rest } else { 0 };
+                    let then = then as u32 + if odd == 1 { SINGLE } else { 0 };
+                    write(self.rest.add(len), tap, then, next);
+                    let add = if negate { Then::NegateAndAdd } else { Then::Add };
+                    // A single tap stands before the pairs.
+                    write(self.pairs_end, 0, add as u32, self.rest.add(odd));
+                }
+            }
         }
+    }
+}
+
+/// The end of a list.
+///
+/// # Safety
+/// [`TAIL`] words are writable.
+unsafe fn write(end: *mut u32, tap: u32, then: u32, next: *const u32) {
+    // SAFETY: the caller's.
+    unsafe {
+        *end = END | tap;
+        *end.add(1) = then;
+        *end.add(2) = next as u32;
     }
 }
 
@@ -87,106 +103,126 @@ pub(super) struct Writer<'s> {
     table: &'s [u16],
     front: *mut u32,
     back: *mut u32,
+    memory: core::marker::PhantomData<&'s mut [u32]>,
 }
 
 impl<'s> Writer<'s> {
-    /// `None` where `memory` cannot hold a program of `inputs` taps.
-    pub(super) fn new(table: &'s [u16], memory: &'s mut [u32], inputs: usize) -> Option<Self> {
-        let memory = memory.get_mut(..inputs + 8 * TAIL)?;
+    pub(super) fn new(table: &'s [u16], memory: &'s mut [u32]) -> Self {
         let range = memory.as_mut_ptr_range();
-        Some(Self { table, front: range.start, back: range.end })
+        Self { table, front: range.start, back: range.end, memory: core::marker::PhantomData }
     }
 
-    /// Lists of the taps that `split` gives for each mask word: those for the one list and those for
-    /// the other.
-    ///
-    /// # Safety
-    /// Over all calls, no input is given twice, and there are at most four calls.
-    unsafe fn lists(&mut self, split: impl Iterator<Item = (u32, u32)>) -> [List; 2] {
-        // SAFETY: `new` saw room for every input once and for eight ends; `chunks` are whole, so
-        // that every bit has its entry in the table.
-        unsafe {
-            let (start, end) = (self.front, self.back.sub(TAIL));
-            let (mut front, mut back) = (start, end);
-            for ((mut plus, mut minus), table) in split.zip(self.table.chunks_exact(WORD)) {
-                let table = table.as_ptr();
-                while plus != 0 {
-                    let at = plus.leading_zeros();
-                    *front = u32::from(*table.add(at as usize));
-                    front = front.add(1);
-                    plus &= !(1 << 31 >> at);
+    /// Lists of the taps that `split` gives for each mask word, plus and minus; with `any_sign` turned
+    /// so that nothing of minus is left over. `None` where a sign has too many, or where memory ends.
+    #[inline(always)]
+    fn group(&mut self, any_sign: bool, split: impl Iterator<Item = (u32, u32)>) -> Option<Group> {
+        let start = self.front;
+        let free = (self.back as usize).wrapping_sub(start as usize) / 4;
+        // Plus taps at even places, minus taps at odd ones.
+        let (mut plus, mut minus) = (start, start.wrapping_add(1));
+        let len = |list: *mut u32| (list as usize).wrapping_sub(start as usize) / 8;
+        for ((mut one, mut other), table) in split.zip(self.table.chunks_exact(WORD)) {
+            let most = len(plus).max(len(minus)) + WORD;
+            if most > MOST + WORD || 2 * most + TAIL > free {
+                return None;
+            }
+            let table = table.as_ptr();
+            // SAFETY: the table has 32 entries for the word, and there is room for as many taps of
+            // either sign.
+            unsafe {
+                while one != 0 {
+                    let at = one.leading_zeros();
+                    one &= !(1 << 31 >> at);
+                    *plus = u32::from(*table.add(at as usize));
+                    plus = plus.add(2);
                 }
-                while minus != 0 {
-                    let at = minus.leading_zeros();
-                    back = back.sub(1);
-                    *back = u32::from(*table.add(at as usize));
-                    minus &= !(1 << 31 >> at);
+                while other != 0 {
+                    let at = other.leading_zeros();
+                    other &= !(1 << 31 >> at);
+                    *minus = u32::from(*table.add(at as usize));
+                    minus = minus.add(2);
                 }
             }
-            let one = List { start, len: front.offset_from(start) as usize };
-            let other = List { start: back, len: end.offset_from(back) as usize };
-            (self.front, self.back) = (front.add(TAIL), back);
-            [one, other]
+        }
+        let counts = [len(plus), len(minus)];
+        let (pairs, most) = (counts[0].min(counts[1]), counts[0].max(counts[1]));
+        let rest_len = most - pairs;
+        let minus = counts[1] > counts[0];
+        if 2 * most + rest_len + 2 * TAIL > free {
+            return None;
+        }
+        // SAFETY: there is room for the pairs and the end of their list, and behind all taps for what
+        // is left over and the end of that.
+        unsafe {
+            let pairs_end = start.add(2 * pairs);
+            let mut from = if minus { pairs_end.add(1) } else { pairs_end };
+            let rest = self.back.sub(rest_len + TAIL);
+            for at in 0..rest_len {
+                *rest.add(at) = *from;
+                from = from.add(2);
+            }
+            let turned = any_sign && minus;
+            if turned {
+                for pair in 0..pairs {
+                    core::ptr::swap(start.add(2 * pair), start.add(2 * pair + 1));
+                }
+            }
+            (self.front, self.back) = (pairs_end.add(TAIL), rest);
+            let negate = minus && !any_sign;
+            Some(Group { start, pairs_end, rest, rest_len, counts, turned, negate })
         }
     }
 
-    /// The program of one channel; `None` where its sums may pass 16 bits.
+    /// The program of one channel; `None` where its sums may pass 16 bits, or where memory ends.
     pub(super) fn one(mut self, bits: Bits) -> Option<Program> {
         let split = bits.pairs().map(|(mask, signs)| (mask & !signs, mask & signs));
-        // SAFETY: each input is in one of the lists, once; the ends go where `lists` left room.
-        unsafe {
-            let [plus, minus] = self.lists(split);
-            if plus.len > MOST || minus.len > MOST {
-                return None;
-            }
-            let (start, negated) = match (plus.len, minus.len) {
-                (_, 0) => (plus.end(Then::Last, core::ptr::null()), false),
-                (0, _) => (minus.end(Then::Last, core::ptr::null()), true),
-                _ => {
-                    let minus = minus.end(Then::Last, core::ptr::null());
-                    (plus.end(Then::Negate, minus), true)
-                }
-            };
-            Some(Program { start, negated })
+        let group = self.group(true, split)?;
+        if group.counts.iter().any(|count| *count > MOST) {
+            return None;
         }
+        // SAFETY: the group is complete.
+        unsafe { group.end(Then::Last, core::ptr::null()) };
+        Some(Program { start: group.start, swapped: false, negated: [group.turned; 2] })
     }
 
-    /// The program of two channels; `None` where their sums may pass 16 bits.
+    /// The program of two channels; `None` as for one.
     pub(super) fn two(mut self, first: Bits, last: Bits) -> Option<Program> {
         let words = || first.pairs().zip(last.pairs());
-        let signed = |taps: u32, signs: u32| (taps & !signs, taps & signs);
-        // SAFETY: each input is in one of the eight lists, once; the ends go where `lists` left room.
-        unsafe {
-            let [equal_plus, equal_minus] =
-                self.lists(words().map(|((m, s), (n, t))| signed(m & n & !(s ^ t), s)));
-            let [other_plus, other_minus] =
-                self.lists(words().map(|((m, s), (n, t))| signed(m & n & (s ^ t), s)));
-            let [first_plus, first_minus] =
-                self.lists(words().map(|((m, s), (n, _))| signed(m & !n, s)));
-            let [last_plus, last_minus] =
-                self.lists(words().map(|((m, _), (n, t))| signed(n & !m, t)));
-            let counts = [
-                equal_plus.len + other_plus.len + first_plus.len,
-                equal_minus.len + other_minus.len + first_minus.len,
-                equal_plus.len + other_minus.len + last_plus.len,
-                equal_minus.len + other_plus.len + last_minus.len,
-            ];
-            if counts.iter().any(|count| *count > MOST) {
-                return None;
-            }
-            // From the last list to the first, as each end names the next. Sums are negated in
-            // between, and the last time by their epilogue.
-            let next = last_minus.end(Then::Last, core::ptr::null());
-            let next = last_plus.end(Then::Negate, next);
-            let next = first_minus.end(Then::First, next);
-            let next = first_plus.end(Then::Negate, next);
-            let next = other_plus.end(Then::AddAndSubtract, next);
-            let next = other_minus.end(Then::Negate, next);
-            let next = equal_plus.end(Then::PutAside, next);
-            let start = equal_minus.end(Then::Negate, next);
-            Some(Program { start, negated: true })
+        let equal = words().map(|((m, s), (n, t))| split(m & n & !(s ^ t), s));
+        let a = self.group(true, equal)?;
+        let opposite = words().map(|((m, s), (n, t))| split(m & n & (s ^ t), s));
+        let b = self.group(true, opposite)?;
+        // ±A ± B and ±A ∓ B: of equal signs it is the first channel that goes on.
+        let swapped = a.turned != b.turned;
+        // Further taps add to ±A, so theirs are the signs of that.
+        let turn = if a.turned { u32::MAX } else { 0 };
+        let of_first = || words().map(|((m, s), (n, _))| split(m & !n, s ^ turn));
+        let of_last = || words().map(|((m, _), (n, t))| split(n & !m, t ^ turn));
+        let (c, d) = if swapped {
+            (self.group(false, of_last())?, self.group(false, of_first())?)
+        } else {
+            (self.group(false, of_first())?, self.group(false, of_last())?)
+        };
+        let [[ap, am], [bp, bm]] = [a.counts, b.counts];
+        let [own, other] = [&c, &d].map(|group| group.counts.into_iter().max().unwrap_or(0));
+        if ap.max(am) + bp.max(bm) + own.max(other) > MOST {
+            return None;
         }
+        let negated = [&c, &d].map(|group| a.turned ^ group.negate);
+        // SAFETY: the groups are complete.
+        unsafe {
+            a.end(Then::PutAside, b.start);
+            b.end(Then::AddAndSubtract, c.start);
+            c.end(Then::First, d.start);
+            d.end(Then::Last, core::ptr::null());
+        }
+        Some(Program { start: a.start, swapped, negated })
     }
+}
+
+/// Plus and minus taps.
+fn split(taps: u32, signs: u32) -> (u32, u32) {
+    (taps & !signs, taps & signs)
 }
 
 /// Where the offset of `input` stands in a table: the places of a word's bits, from the highest down.

@@ -1,14 +1,17 @@
 //! Sums of sixteen neighbouring outputs at a time, for one output channel or two.
 //!
 //! The kept weights are a *program* in memory: lists of offsets, two at a time, each list with an
-//! end that says what becomes of the sums so far. Activations have seven bits, so two of them add up
-//! in a byte: four loads, two additions and four `UXTAB16` make eight products.
+//! end that says what becomes of the sums so far. Activations have seven bits, so the difference of
+//! two fits a signed byte and their sum an unsigned one: two loads, `USUB8` and two `SXTAB16` make
+//! eight products of a plus and a minus tap, and `UXTAB16` those of two plus taps.
 //!
 //! | word of an entry | two taps | end of a list |
 //! |---|---|---|
 //! | first | offset | [`END`], and the offset of a last single tap if there is one |
 //! | second | offset | [`Then`], plus [`SINGLE`] if there is a last single tap |
 //! | third | – | address of the next list, unless the program ends |
+//!
+//! A group of lists begins with pairs of a plus and a minus tap; pairs of plus taps may follow.
 
 use core::arch::naked_asm;
 
@@ -16,29 +19,32 @@ use core::arch::naked_asm;
 pub(super) const END: u32 = 1 << 31;
 
 /// Added to a [`Then`] where the end of the list holds a tap.
-pub(super) const SINGLE: u32 = 5;
+pub(super) const SINGLE: u32 = 6;
 
 /// What becomes of the sums at the end of a list.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(super) enum Then {
-    /// They change their signs, and the next list adds to them.
-    Negate = 0,
-    /// They are put aside, and the next list begins with zeros.
-    PutAside = 1,
+    /// A list of two plus taps each adds to them.
+    Add = 0,
+    /// The same after they changed their signs.
+    NegateAndAdd = 1,
+    /// They are put aside, and the next group begins with zeros.
+    PutAside = 2,
     /// What was put aside is added to them, and they are taken off what was put aside.
-    AddAndSubtract = 2,
-    /// They are the first channel's outputs; the next list adds to what was put aside.
-    First = 3,
+    AddAndSubtract = 3,
+    /// They are the first channel's outputs; the next group adds to what was put aside.
+    First = 4,
     /// They are the last channel's outputs.
-    Last = 4,
+    Last = 5,
 }
 
 /// Epilogue and place of one output channel.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Channel {
-    /// Scale, shift and right of [`crate::epilogue::Narrow`].
+    /// `(sum·scale + shift) >> right`, as [`crate::epilogue::Narrow`] has it; with a `right` of 0
+    /// `((sum·scale >> 16) + shift) >> 16`, which is quicker.
     pub scale: i32,
     pub shift: i32,
     pub right: u32,
@@ -70,10 +76,10 @@ pub(super) struct Tiles {
     pub last: Channel,
 }
 
-/// Two taps of four bytes each, at `$at` bytes behind their first: `$e` sums bytes 0 and 2, `$o` 1
-/// and 3.
+/// Two taps of four bytes each, at `$at` bytes behind their first, joined by `$join`; `$extend` adds
+/// bytes 0 and 2 to `$e`, 1 and 3 to `$o`.
 macro_rules! two_taps {
-    ($at:literal, $e:literal, $o:literal) => {
+    ($join:literal, $extend:literal, $at:literal, $e:literal, $o:literal) => {
         concat!(
             "ldr r12, [r2, #",
             $at,
@@ -81,13 +87,16 @@ macro_rules! two_taps {
             "ldr lr, [r3, #",
             $at,
             "]\n",
-            "add r12, r12, lr\n",
-            "uxtab16 ",
+            $join,
+            " r12, r12, lr\n",
+            $extend,
+            " ",
             $e,
             ", ",
             $e,
             ", r12\n",
-            "uxtab16 ",
+            $extend,
+            " ",
             $o,
             ", ",
             $o,
@@ -98,14 +107,14 @@ macro_rules! two_taps {
 
 /// An entry of two taps; leaves the loop at the end of a list.
 macro_rules! entry {
-    ($a:literal, $b:literal, $c:literal, $d:literal) => {
+    ($join:literal, $extend:literal, $a:literal, $b:literal, $c:literal, $d:literal) => {
         concat!(
             "ldrd r2, r3, [r0], #8\n",
             "adds r2, r2, r1\n",
             "bmi 9f\n",
             "add r3, r3, r1\n",
-            two_taps!($a, "r4", "r5"),
-            two_taps!($b, "r6", "r7"),
+            two_taps!($join, $extend, $a, "r4", "r5"),
+            two_taps!($join, $extend, $b, "r6", "r7"),
             "ldr r12, [r2, #",
             $c,
             "]\n",
@@ -118,12 +127,18 @@ macro_rules! entry {
             "ldr r3, [r3, #",
             $d,
             "]\n",
-            "add r12, r12, lr\n",
-            "add r2, r2, r3\n",
-            "uxtab16 r8, r8, r12\n",
-            "uxtab16 r9, r9, r12, ror #8\n",
-            "uxtab16 r10, r10, r2\n",
-            "uxtab16 r11, r11, r2, ror #8\n",
+            $join,
+            " r12, r12, lr\n",
+            $join,
+            " r2, r2, r3\n",
+            $extend,
+            " r8, r8, r12\n",
+            $extend,
+            " r9, r9, r12, ror #8\n",
+            $extend,
+            " r10, r10, r2\n",
+            $extend,
+            " r11, r11, r2, ror #8\n",
         )
     };
 }
@@ -194,6 +209,57 @@ macro_rules! activations {
     };
 }
 
+/// The same where right is 0.
+macro_rules! quick_activations {
+    ($e:literal, $o:literal) => {
+        concat!(
+            "smlawb r3, r0, ",
+            $e,
+            ", r1\n",
+            "smlawt ",
+            $e,
+            ", r0, ",
+            $e,
+            ", r1\n",
+            "smlawb r12, r0, ",
+            $o,
+            ", r1\n",
+            "smlawt ",
+            $o,
+            ", r0, ",
+            $o,
+            ", r1\n",
+            "pkhtb ",
+            $e,
+            ", ",
+            $e,
+            ", r3, asr #16\n",
+            "pkhtb ",
+            $o,
+            ", ",
+            $o,
+            ", r12, asr #16\n",
+            "usat16 ",
+            $e,
+            ", #7, ",
+            $e,
+            "\n",
+            "usat16 ",
+            $o,
+            ", #7, ",
+            $o,
+            "\n",
+            "orr ",
+            $e,
+            ", ",
+            $e,
+            ", ",
+            $o,
+            ", lsl #8\n",
+        )
+    };
+}
+
 /// A routine whose tiles read words at `$a`, `$b`, `$c` and `$d` for four outputs each, and lie
 /// `$step` bytes apart.
 macro_rules! routine {
@@ -230,19 +296,31 @@ macro_rules! routine {
                 "mov r11, #0",
                 ".balign 4",
                 "2:",
-                entry!($a, $b, $c, $d),
-                entry!($a, $b, $c, $d),
-                entry!($a, $b, $c, $d),
-                entry!($a, $b, $c, $d),
+                entry!("usub8", "sxtab16", $a, $b, $c, $d),
+                entry!("usub8", "sxtab16", $a, $b, $c, $d),
+                entry!("usub8", "sxtab16", $a, $b, $c, $d),
+                entry!("usub8", "sxtab16", $a, $b, $c, $d),
                 "b 2b",
-                // The end of a list: r3 says what now.
-                "9:",
-                "tbb [pc, r3]",
+                // Then::NegateAndAdd
+                "21:",
+                "movs r2, #0",
+                "ssub16 r4, r2, r4",
+                "ssub16 r5, r2, r5",
+                "ssub16 r6, r2, r6",
+                "ssub16 r7, r2, r7",
+                "ssub16 r8, r2, r8",
+                "ssub16 r9, r2, r9",
+                "ssub16 r10, r2, r10",
+                "ssub16 r11, r2, r11",
+                // Then::Add
                 "20:",
-                ".byte (21f - 20b) / 2, (22f - 20b) / 2, (23f - 20b) / 2, (24f - 20b) / 2",
-                ".byte (25f - 20b) / 2, (26f - 20b) / 2, (26f - 20b) / 2, (26f - 20b) / 2",
-                ".byte (26f - 20b) / 2, (26f - 20b) / 2",
-                // A last tap.
+                "ldr r0, [r0]",
+                ".balign 4",
+                "3:",
+                entry!("add", "uxtab16", $a, $b, $c, $d),
+                entry!("add", "uxtab16", $a, $b, $c, $d),
+                "b 3b",
+                // A last tap, then what the list would do without it.
                 "26:",
                 "bic r2, r2, #0x80000000",
                 concat!("ldr r12, [r2, #", $a, "]"),
@@ -257,21 +335,20 @@ macro_rules! routine {
                 "uxtab16 r9, r9, r12, ror #8",
                 "uxtab16 r10, r10, lr",
                 "uxtab16 r11, r11, lr, ror #8",
-                "subs r3, r3, #5",
-                "b 9b",
-                // Then::Negate
-                "21:",
-                "movs r2, #0",
-                "ldr r0, [r0]",
-                "ssub16 r4, r2, r4",
-                "ssub16 r5, r2, r5",
-                "ssub16 r6, r2, r6",
-                "ssub16 r7, r2, r7",
-                "ssub16 r8, r2, r8",
-                "ssub16 r9, r2, r9",
-                "ssub16 r10, r2, r10",
-                "ssub16 r11, r2, r11",
-                "b 2b",
+                "subs r3, r3, #6",
+                // The end of a list: r3 says what now.
+                "9:",
+                "cmp r3, #5",
+                "beq 25f",
+                "bhi 26b",
+                "tbb [pc, r3]",
+                "19:",
+                ".byte (18f - 19b) / 2, (17f - 19b) / 2, (22f - 19b) / 2, (23f - 19b) / 2",
+                ".byte (24f - 19b) / 2, 0",
+                "18:",
+                "b 20b",
+                "17:",
+                "b 21b",
                 // Then::PutAside
                 "22:",
                 "ldr r0, [r0]",
@@ -336,10 +413,19 @@ macro_rules! routine {
                 "27:",
                 "str lr, [sp, #96]",
                 "ldm lr, {{r0, r1, r2}}",
+                "cmp r2, #0",
+                "beq 31f",
                 activations!("r4", "r5"),
                 activations!("r6", "r7"),
                 activations!("r8", "r9"),
                 activations!("r10", "r11"),
+                "b 32f",
+                "31:",
+                quick_activations!("r4", "r5"),
+                quick_activations!("r6", "r7"),
+                quick_activations!("r8", "r9"),
+                quick_activations!("r10", "r11"),
+                "32:",
                 "ldr r3, [sp, #28]",
                 "cbz r3, 28f",
                 "uqsub8 r4, r4, r3",

@@ -24,6 +24,8 @@ struct Block {
 /// The way over a plane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk {
+    /// Where the window of the first output begins.
+    start: usize,
     /// Bytes from a row to the next.
     x_stride: usize,
     y_stride: usize,
@@ -50,6 +52,7 @@ impl Walk {
             + x.planes.pad.checked_sub(left)? * x.planes.bands;
         let (row, rows) = (y.planes.row_bytes(), y.planes.rows());
         let mut walk = Self {
+            start: corner,
             x_stride: down * x.planes.stride(),
             y_stride: y.planes.stride(),
             step: right * TILE,
@@ -113,12 +116,19 @@ impl Walk {
             && (!self.gathered || gathers)
     }
 
+    /// Where the window of the output at byte `at` of a row begins.
+    pub(super) fn corner(&self, row: usize, at: usize, bands: usize) -> usize {
+        let column = if bands == 1 { at } else { at / usize::from(BANDS) };
+        let band = at - column * bands;
+        self.start + row * self.x_stride + column * bands * self.step / TILE + band
+    }
+
     /// Whether two channels in one program are faster than one after the other, if they share
-    /// `shared` inputs of `words` mask words: a tap of a tile takes 15 cycles, the ends of five more
-    /// lists 130, and two more passes over the mask 40 a word.
+    /// `shared` inputs of `words` mask words: a tap of a tile takes 15 cycles, the ends of more lists
+    /// 110, and two more passes over the mask 40 a word.
     pub(super) fn pays(&self, shared: usize, words: usize) -> bool {
         let tiles: usize = self.blocks.iter().flatten().map(|block| block.tiles * block.rows).sum();
-        tiles * (15 * shared).saturating_sub(130) > 40 * words
+        tiles * (15 * shared).saturating_sub(110) > 40 * words
     }
 
     /// Runs `program`, whose channels are `channels` of `y`, over the plane.
