@@ -18,6 +18,11 @@ use seedmask_benches::cases::{Case, DENSITIES, Mask, SPEED, Variant};
 use seedmask_benches::network::{self, Network};
 use seedmask_benches::pack::unpack;
 
+#[path = "../common/product.rs"]
+mod product;
+
+use product::Product;
+
 const SEED: u64 = 1;
 
 /// Something that is measured.
@@ -35,52 +40,14 @@ fn layer<K: Kernels>(kernels: &str, case: &Case, variant: Variant) -> Option<Job
     Some(Job { group: case.name.into(), name, work })
 }
 
-/// The dense product on one core, f32: rows of weights times columns of inputs, which for a
-/// convolution are gathered already.
-fn gemm(case: &Case) -> Option<Job> {
-    let weights = case.layer.weights(&case.input, &case.output)?;
-    let (rows, depth) = (weights.rows as usize, weights.inputs as usize);
-    let columns = usize::from(case.output.height) * usize::from(case.output.width);
-    let a: Vec<f32> = (0..rows * depth).map(|i| (i % 13) as f32 - 6.0).collect();
-    let b: Vec<f32> = (0..depth * columns).map(|i| (i % 11) as f32).collect();
-    let mut c = vec![0f32; rows * columns];
-    let work = move || {
-        let (a, b, c) = (black_box(&a), black_box(&b), black_box(&mut c));
-        let (depth_step, columns_step) = (depth as isize, columns as isize);
-        // SAFETY: row-major matrices of just these sizes; `c` is borrowed exclusively.
-        unsafe {
-            gemm::gemm(
-                rows,
-                columns,
-                depth,
-                c.as_mut_ptr(),
-                1,
-                columns_step,
-                false,
-                a.as_ptr(),
-                1,
-                depth_step,
-                b.as_ptr(),
-                1,
-                columns_step,
-                0.0,
-                1.0,
-                false,
-                false,
-                false,
-                gemm::Parallelism::None,
-            );
-        }
-    };
-    Some(Job { group: case.name.into(), name: "gemm.f32".into(), work: Box::new(work) })
-}
-
 /// Everything about a layer of the table.
 fn of_case(case: &Case) -> Vec<Job> {
     let mut jobs = Vec::new();
-    if matches!(case.layer, Layer::Dense(_) | Layer::Conv2d(_)) {
-        jobs.extend(gemm(case));
-    }
+    jobs.extend(Product::new(case).map(|mut product| Job {
+        group: case.name.into(),
+        name: "gemm.f32".into(),
+        work: Box::new(move || product.run()),
+    }));
     let densities = if case.weighted() { &DENSITIES[..] } else { &DENSITIES[..1] };
     for &density in densities {
         let raw = Variant::signs(Mask::Raw, density);
@@ -111,7 +78,7 @@ fn networks() -> Vec<Job> {
         let group = named.name.clone();
         let mut network = Network::new(named);
         let work = Box::new(move || {
-            black_box(black_box(&mut network).run());
+            black_box(black_box(&mut network).run::<Native>());
         });
         Job { group, name: "native".into(), work }
     });

@@ -1,5 +1,6 @@
 //! Networks that are ready to run on this computer.
 
+use seedmask::kernel::Kernels;
 use seedmask::{Model, Session, Task};
 
 use crate::pack::Named;
@@ -34,13 +35,13 @@ impl Network {
         Self { name: named.name, session, task, input }
     }
 
-    /// An inference, the copy of the input included.
+    /// An inference with the kernels `K`, the copy of the input included.
     ///
     /// # Panics
     /// Never: the artifact was checked.
-    pub fn run(&mut self) -> i32 {
+    pub fn run<K: Kernels>(&mut self) -> i32 {
         self.session.input().copy_from_slice(&self.input);
-        let output = self.session.infer(self.task).expect("checked when it was made");
+        let output = self.session.infer_with::<K>(self.task).expect("checked when it was made");
         output.logits().iter().sum()
     }
 }
