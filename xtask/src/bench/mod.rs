@@ -4,6 +4,7 @@ mod anchors;
 mod count;
 pub mod expected;
 mod figures;
+mod flash;
 mod host;
 mod subjects;
 
@@ -13,6 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use count::{Counted, TARGETS};
 use host::Timed;
+use subjects::Subject;
 
 /// What to measure and what to show.
 #[derive(Default)]
@@ -73,7 +75,11 @@ pub fn bench(words: &[&str]) -> Result<()> {
         if options.bless {
             expected::bless(target.key, &all)?;
         }
-        figures.extend(figures::of_board(target.key, &all, |_| None));
+        if options.json.is_some() {
+            let flash = flash::Flash::measure(target.key, &subjects)?;
+            let bytes = |subject: &Subject| flash.of(subject);
+            figures.extend(figures::of_board(target.key, &all, bytes));
+        }
     }
     if options.wants("host") && options.hot == 0 && !options.bless {
         let all = host::time(&subjects)?;

@@ -1,0 +1,104 @@
+//! Flash of the program that a subject needs: the bin `size` of the target's board, which is the
+//! runtime and the loop of the demo, with just the families of the subject's artifact.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context, Result};
+use seedmask::{
+    Family,
+    layer::{Layer, Source},
+    mask::Encoding,
+};
+
+use super::subjects::Subject;
+use crate::{
+    board::Board,
+    elf::Elf,
+    firmware::{self, Content},
+    host,
+};
+
+/// Features of the runtime that make it faster and decide on no artifact.
+const SPEED: [&str; 1] = ["wide-tiles"];
+
+/// Bytes of code and constants by the features that are linked.
+#[derive(Default)]
+pub struct Flash(BTreeMap<BTreeSet<&'static str>, u64>);
+
+impl Flash {
+    /// Links a program for each set of families that `subjects` need on the board of this key.
+    pub fn measure(key: &str, subjects: &[Subject]) -> Result<Self> {
+        let board = Board::find(key).with_context(|| format!("no board is called {key}"))?;
+        let mut sizes = BTreeMap::new();
+        for subject in subjects {
+            let features = features(subject)?;
+            if !sizes.contains_key(&features) {
+                let bytes = link(board, &features)?;
+                sizes.insert(features, bytes);
+            }
+        }
+        Ok(Self(sizes))
+    }
+
+    /// Bytes for `subject`, if it was measured.
+    pub fn of(&self, subject: &Subject) -> Option<u64> {
+        self.0.get(&features(subject).ok()?).copied()
+    }
+}
+
+fn link(board: &Board, features: &BTreeSet<&'static str>) -> Result<u64> {
+    let features: Vec<String> =
+        features.iter().map(|feature| format!("seedmask/{feature}")).collect();
+    let features = features.join(",");
+    let arguments = ["--no-default-features", "--features", &features];
+    let elf = firmware::build_with(board, "size", &Content::default(), &arguments)?;
+    Ok(Elf::read(&elf)?.program())
+}
+
+/// The runtime's features that a subject's artifact needs, and those for speed.
+fn features(subject: &Subject) -> Result<BTreeSet<&'static str>> {
+    let model = host::parse(&subject.artifact)?;
+    let task = model.tasks().next().context("an artifact without a task")?;
+    let mut features = BTreeSet::from(SPEED);
+    for op in task.program(&model) {
+        let layer = match op.step.layer {
+            Layer::Dense(_) | Layer::Conv2d(_) | Layer::Relayout(_) => None,
+            Layer::Depthwise(_) => Some(Family::Depthwise),
+            Layer::Pool(_) => Some(Family::Pool),
+            Layer::Add(_) => Some(Family::Add),
+        };
+        let (mut source, mut encoding) = (None, None);
+        if let Some((weights, _)) = op.learned {
+            source = match weights.weights.source {
+                Source::SeededSigns => None,
+                Source::SeededMagnitudes => Some(Family::Magnitudes),
+                Source::StoredInt8 => Some(Family::Stored),
+            };
+            encoding = match weights.encoding {
+                Encoding::Full | Encoding::Raw => None,
+                Encoding::RiceGaps { .. } => Some(Family::Rice),
+                Encoding::SignedGaps => Some(Family::Gaps),
+                Encoding::Seeded { .. } => Some(Family::SeededMasks),
+            };
+        }
+        features.extend([layer, source, encoding].into_iter().flatten().map(Family::feature));
+    }
+    Ok(features)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::subjects;
+
+    #[test]
+    fn layers_need_their_families() {
+        let features = |name: &str| {
+            let subjects = subjects::all(name).unwrap();
+            features(&subjects[0]).unwrap().into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(features("fc_256x64.raw@0.1"), ["wide-tiles"]);
+        assert_eq!(features("fc_256x64.gaps@0.1"), ["gaps", "wide-tiles"]);
+        assert_eq!(features("maxpool2x2_16x16x64"), ["pool", "wide-tiles"]);
+    }
+}
