@@ -26,7 +26,7 @@ pub fn place(blocks: &[Profile]) -> (Vec<u64>, u64) {
     let mut best = placer.greedy(bound);
     let random = Generator::new(SEED, Stream::Host(0));
     let below =
-        |index: u32, limit: usize| (u64::from(random.word(index)) * limit as u64 >> 32) as usize;
+        |index: u32, limit: usize| ((u64::from(random.word(index)) * limit as u64) >> 32) as usize;
     for change in 0..CHANGES {
         if best.arena <= bound || blocks.len() < 2 {
             break;
@@ -215,7 +215,7 @@ mod tests {
             let mut counter = case * 1000;
             let mut below = |limit: u32| {
                 counter += 1;
-                (u64::from(random.word(counter)) * u64::from(limit) >> 32) as usize
+                ((u64::from(random.word(counter)) * u64::from(limit)) >> 32) as usize
             };
             let steps = 3 + below(12);
             let blocks: Vec<Profile> = (0..4 + below(20))
