@@ -42,7 +42,7 @@ pub struct Epilogue {
     pub mean: Vec<f32>,
     /// Variance of the sums `z`.
     pub variance: Vec<f32>,
-    /// Σ mean, Σ variance, and number of batches since the statistics were reset.
+    /// Σ mean, Σ (variance + mean²), and number of batches since the statistics were reset.
     gathered: (Vec<f64>, Vec<f64>, u32),
     /// What turns the sums of each channel into their gradient, after [`Epilogue::backward`].
     pub slopes: Vec<Slope>,
@@ -121,18 +121,25 @@ impl Epilogue {
 
     /// Counts the present batch's statistics in.
     pub fn gather_statistics(&mut self) {
-        let (means, variances, count) = &mut self.gathered;
-        means.iter_mut().zip(&self.mean).for_each(|(sum, &mean)| *sum += f64::from(mean));
-        variances.iter_mut().zip(&self.variance).for_each(|(sum, &v)| *sum += f64::from(v));
+        let (means, squares, count) = &mut self.gathered;
+        let present = self.mean.iter().zip(&self.variance);
+        for ((sum, squares), (&mean, &variance)) in means.iter_mut().zip(squares).zip(present) {
+            *sum += f64::from(mean);
+            *squares += f64::from(variance) + f64::from(mean) * f64::from(mean);
+        }
         *count += 1;
     }
 
-    /// Puts the mean of the gathered statistics in force.
+    /// Puts the statistics of all gathered batches together in force.
     pub fn adopt_statistics(&mut self) {
-        let (means, variances, count) = &self.gathered;
+        let (means, squares, count) = &self.gathered;
         let count = f64::from((*count).max(1));
-        self.mean.iter_mut().zip(means).for_each(|(mean, &sum)| *mean = (sum / count) as f32);
-        self.variance.iter_mut().zip(variances).for_each(|(v, &sum)| *v = (sum / count) as f32);
+        let present = self.mean.iter_mut().zip(&mut self.variance);
+        for ((mean, variance), (sum, squares)) in present.zip(means.iter().zip(squares)) {
+            let all = sum / count;
+            *mean = all as f32;
+            *variance = (squares / count - all * all).max(0.0) as f32;
+        }
     }
 
     /// Sums to outputs; `unit` is what a weight of 1 is worth in each channel. Both are cut into
@@ -515,6 +522,23 @@ mod tests {
 
     fn moved(values: &[f32], direction: &[f32], step: f32) -> Vec<f32> {
         values.iter().zip(direction).map(|(v, d)| v + step * d).collect()
+    }
+
+    #[test]
+    fn gathered_statistics_are_those_of_all_batches_together() {
+        let mut epilogue = Epilogue::new(Output::Activations(Activation::Relu), 1);
+        let all: Vec<f32> =
+            random(96, 1).iter().enumerate().map(|(i, v)| v + (i / 32) as f32).collect();
+        epilogue.measure(&[moments(&all)], 96);
+        let expected = [epilogue.mean[0], epilogue.variance[0]];
+        epilogue.reset_statistics();
+        for batch in all.chunks_exact(32) {
+            epilogue.measure(&[moments(batch)], 32);
+            epilogue.gather_statistics();
+        }
+        epilogue.adopt_statistics();
+        assert!((epilogue.mean[0] - expected[0]).abs() < 1e-5);
+        assert!((epilogue.variance[0] - expected[1]).abs() < 1e-5);
     }
 
     #[test]
