@@ -280,8 +280,7 @@ impl<'a> TaskRun<'a> {
         let mut outcome = None;
         if let (Some(held_out), Some(early)) = (self.held_out.take(), self.recipe.train.early_stop)
         {
-            let task = self.snapshot();
-            let found = evaluate(&mut self.network, &held_out);
+            let (task, found) = self.snapshot(|network| evaluate(network, &held_out));
             self.held_out = Some(held_out);
             outcome = Some(found);
             let done = self.state.step as f32 / self.steps() as f32;
@@ -308,7 +307,7 @@ impl<'a> TaskRun<'a> {
     pub fn finish(mut self, report: &mut dyn FnMut(Event)) -> Result<Vec<TrainedTask>, TrainError> {
         let task = match self.state.best.take() {
             Some(best) => best.task,
-            None => self.snapshot(),
+            None => self.snapshot(|_| ()).0,
         };
         let options = &self.recipe.tasks[self.index];
         let test = data::load(data_of(options)?, Split::Test, self.options.data)?;
@@ -322,8 +321,8 @@ impl<'a> TaskRun<'a> {
     }
 
     /// The task as it is now (or its running mean), with statistics taken from the training
-    /// images, which are in force in the network afterwards.
-    fn snapshot(&mut self) -> TrainedTask {
+    /// images, and what `look` makes of the network that computes with just these.
+    fn snapshot<R>(&mut self, look: impl FnOnce(&mut Network) -> R) -> (TrainedTask, R) {
         let present = self.values();
         if let Some(average) = self.state.average.clone() {
             self.write_values(&average);
@@ -331,13 +330,15 @@ impl<'a> TaskRun<'a> {
         self.materialise();
         self.take_statistics();
         let layers = (0..self.parameters.len()).map(|index| self.trained_layer(index)).collect();
+        let seen = look(&mut self.network);
         self.write_values(&present);
-        TrainedTask {
+        let task = TrainedTask {
             name: self.recipe.tasks[self.index].name.clone(),
             classes: self.images.classes.clone(),
             epochs: (self.state.step / self.steps_per_epoch()) as usize,
             layers,
-        }
+        };
+        (task, seen)
     }
 
     /// BatchNorm's statistics from training images, varied as in training: statistics of unvaried

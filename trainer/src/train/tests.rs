@@ -138,6 +138,29 @@ fn every_method_trains_and_leaves_what_an_artifact_needs() {
 }
 
 #[test]
+fn what_is_measured_on_held_out_images_is_the_network_that_is_kept() {
+    let recipe = recipe(&[(
+        "epochs = 3",
+        "epochs = 3\nearly_stop = { held_out = 40, patience = 9 }\naverage = 0.9",
+    )]);
+    let (folder, mut best) = (sample(), None::<Outcome>);
+    let options = Options { data: Some(&folder), ..Options::default() };
+    let ending = train(&recipe, &options, &mut |event| {
+        if let Event::Epoch(progress, Some(found)) = event
+            && progress.place[0] == 1
+            && best.is_none_or(|best| found.correct > best.correct)
+        {
+            best = Some(found);
+        }
+    });
+    let Ok(Ending::Complete(trained)) = ending else { panic!("not complete") };
+    let images = crate::data::load("clothes", crate::data::Split::Train, Some(&folder)).unwrap();
+    let held_out = images.slice(images.len() - 40..images.len());
+    let mut network = trained.network(0, recipe.train.batch);
+    assert_eq!(Some(crate::trained::evaluate(&mut network, &held_out)), best);
+}
+
+#[test]
 fn a_shared_mask_is_taken_over_as_it_is() {
     let recipe = recipe(&[("name = \"a\"", "name = \"a\", share = \"clothes\"")]);
     let folder = sample();
