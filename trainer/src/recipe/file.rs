@@ -329,7 +329,8 @@ impl TrainFile {
     fn options(&self) -> Result<TrainOptions, RecipeError> {
         check_epochs("train.epochs".to_owned(), self.epochs)?;
         let batch = self.batch;
-        check((1..=MAX_BATCH).contains(&batch), "train.batch", batch, format!("1 to {MAX_BATCH}"))?;
+        // BatchNorm needs something to compare an image with.
+        check((2..=MAX_BATCH).contains(&batch), "train.batch", batch, format!("2 to {MAX_BATCH}"))?;
         let rate = |key: &str, given: Option<f32>, name| {
             let rate = given.unwrap_or(match name {
                 OptimiserName::Sgd => 0.1,

@@ -225,6 +225,7 @@ mod tests {
             ("density = 0.3", "density = nan", "`network.density` is NaN"),
             ("epochs = 3", "epochs = 0", "`train.epochs` is 0"),
             ("epochs = 3", "epochs = 3\nbatch = 0", "`train.batch` is 0"),
+            ("epochs = 3", "epochs = 3\nbatch = 1", "`train.batch` is 1"),
             ("epochs = 3", "epochs = 3\nlearning_rate = -1.0", "`train.learning_rate` is -1"),
             ("epochs = 3", "epochs = 3\nlabel_smoothing = 1.0", "`train.label_smoothing` is 1"),
             ("data = \"digits\"", "data = \"cats\"", "`task[1].data` is cats, expected one of"),
