@@ -77,6 +77,7 @@ impl Learned {
                 Encoding::Full
             }
             Mask::Raw => Encoding::Raw,
+            Mask::CountedRaw => Encoding::CountedRaw,
             Mask::Rice => Encoding::RiceGaps { parameter: rice_parameter(variant.density) },
             Mask::Gaps => Encoding::SignedGaps,
             Mask::Seeded => {

@@ -26,6 +26,8 @@ pub enum Mask {
     Full,
     /// A bit a weight.
     Raw,
+    /// A bit a weight, and a count a row.
+    CountedRaw,
     /// Rice codes.
     Rice,
     /// Signed byte gaps.
@@ -48,14 +50,17 @@ pub struct Variant {
 /// Densities of the speed tables, per cent.
 pub const DENSITIES: [u8; 6] = [5, 10, 20, 30, 50, 70];
 
-const ALL_MASKS: [Mask; 5] = [Mask::Full, Mask::Raw, Mask::Rice, Mask::Gaps, Mask::Seeded];
+const ALL_MASKS: [Mask; 6] =
+    [Mask::Full, Mask::Raw, Mask::CountedRaw, Mask::Rice, Mask::Gaps, Mask::Seeded];
 
 /// Every mask and source that go together, at `densities` per cent.
 pub fn variants(densities: &[u8]) -> impl Iterator<Item = Variant> + '_ {
     const SOURCES: [Source; 3] =
         [Source::SeededSigns, Source::SeededMagnitudes, Source::StoredInt8];
     SOURCES.into_iter().flat_map(move |source| {
-        let possible = move |mask: &Mask| *mask != Mask::Gaps || source == Source::SeededSigns;
+        let possible = move |mask: &Mask| {
+            !matches!(mask, Mask::Gaps | Mask::CountedRaw) || source == Source::SeededSigns
+        };
         ALL_MASKS.into_iter().filter(possible).flat_map(move |mask| {
             let densities = if mask == Mask::Full { &[100][..] } else { densities };
             densities.iter().map(move |&density| Variant { source, mask, density })
@@ -79,6 +84,7 @@ impl Variant {
         let mask = match self.mask {
             Mask::Full => "full",
             Mask::Raw => "raw",
+            Mask::CountedRaw => "counted",
             Mask::Rice => "rice",
             Mask::Gaps => "gaps",
             Mask::Seeded => "seeded",

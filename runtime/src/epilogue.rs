@@ -170,6 +170,14 @@ impl<'a> Epilogue<'a> {
         Affine::from_checked(bytes)
     }
 
+    /// Scale and shift of `row` and those behind it.
+    #[cfg(seedmask_dsp)]
+    #[inline(always)]
+    pub(crate) fn rows_from(&self, row: usize) -> impl Iterator<Item = Affine> {
+        let channels = self.channels.get(row..).unwrap_or_default();
+        channels.iter().map(|bytes| Affine::from_checked(*bytes))
+    }
+
     /// Scale and shift of every channel, as they are stored.
     #[cfg(feature = "write")]
     pub fn to_pairs(&self) -> alloc::vec::Vec<(f16, f16)> {

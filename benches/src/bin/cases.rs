@@ -11,9 +11,10 @@ use seedmask_benches::artifact::artifact;
 use seedmask_benches::cases::{self, Case, Mask, Variant};
 
 /// What each weighted case is written with.
-const VARIANTS: [Variant; 8] = [
+const VARIANTS: [Variant; 9] = [
     Variant::signs(Mask::Raw, 10),
     Variant::signs(Mask::Raw, 50),
+    Variant::signs(Mask::CountedRaw, 30),
     Variant::signs(Mask::Rice, 10),
     Variant::signs(Mask::Gaps, 10),
     Variant::signs(Mask::Full, 100),

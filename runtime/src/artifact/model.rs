@@ -125,8 +125,7 @@ impl<'a> Model<'a> {
             found: prologue.length,
             expected: sections_at.saturating_add(u32::try_from(stored).unwrap_or(u32::MAX)),
         };
-        (model.stored, model.task_sections) =
-            sections.split_at_checked(stored).ok_or_else(length)?;
+        (model.stored, model.task_sections) = split_section(sections, stored).ok_or_else(length)?;
 
         let identity = Fingerprint::new()
             .update(manifest.get(..backbone).unwrap_or_default())
@@ -312,9 +311,18 @@ pub(super) fn split(file: &[u8], kind: Kind) -> Result<(Prologue, &[u8], &[u8]),
         return Err(ParseError::Kind { found: (prologue.kind == Kind::Patch).into() });
     }
     let (_, body) = file.split_at_checked(PROLOGUE).unwrap_or_default();
-    let (manifest, sections) =
-        body.split_at_checked(prologue.manifest as usize).unwrap_or_default();
+    let malformed = ParseError::Malformed(Part::End);
+    let (manifest, sections) = split_section(body, prologue.manifest as usize).ok_or(malformed)?;
     Ok((prologue, manifest, sections))
+}
+
+/// A section of `length` bytes, and what is behind it and the bytes of 0 that fill it up to a
+/// multiple of 4: in an aligned file every section is aligned. `None` where it is cut, or filled
+/// with anything else.
+pub(super) fn split_section(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
+    let (section, rest) = bytes.split_at_checked(length)?;
+    let (filling, rest) = rest.split_at_checked(length.next_multiple_of(4) - length)?;
+    filling.iter().all(|byte| *byte == 0).then_some((section, rest))
 }
 
 fn count(stream: &mut Stream<'_>, what: Limited, most: usize) -> Result<u8, ParseError> {

@@ -2,7 +2,7 @@
 
 use super::error::{Limited, ParseError, Part};
 use super::manifest::{Labels, MaskPart, Stream};
-use super::model::{Model, Step, Steps, split};
+use super::model::{Model, Step, Steps, split, split_section};
 use super::prologue::{Kind, mask_checksum};
 use crate::epilogue::{CHANNEL, Epilogue};
 use crate::layer::Weights;
@@ -254,8 +254,9 @@ impl<'a> Program<'a> {
             MaskPart::Own { bytes, .. } => bytes as usize,
             MaskPart::SameAs { .. } => 0,
         };
-        let bytes = mask.checked_add(weights.rows as usize * CHANNEL)?;
-        self.sections = self.sections.get(bytes..)?;
+        let epilogue = weights.rows as usize * CHANNEL;
+        (_, self.sections) = split_section(self.sections, mask)?;
+        (_, self.sections) = split_section(self.sections, epilogue)?;
         self.layer += 1;
         Some(())
     }
@@ -311,9 +312,9 @@ impl<'a> Program<'a> {
     }
 
     fn take_section(&mut self, bytes: usize) -> Result<&'a [u8], ParseError> {
-        let (section, rest) = self.sections.split_at_checked(bytes).ok_or(ParseError::Length {
+        let (section, rest) = split_section(self.sections, bytes).ok_or(ParseError::Length {
             found: self.sections.len() as u32,
-            expected: bytes as u32,
+            expected: bytes.next_multiple_of(4) as u32,
         })?;
         self.sections = rest;
         Ok(section)

@@ -147,6 +147,7 @@ pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, Write
 
     let mut sections: Vec<u8> = backbone.stored.iter().flatten().map(|&w| w as u8).collect();
     let fingerprint = Fingerprint::new().update(&manifest[..identity]).update(&sections).finish();
+    fill_up(&mut sections);
 
     let tensor = |id: TensorId| &backbone.tensors[usize::from(id)];
     let layers = backbone.layers.iter();
@@ -256,6 +257,7 @@ fn put_task(
         let part = match &layer.mask {
             LearnedMask::Own { encoding, bytes } => {
                 sections.extend_from_slice(bytes);
+                fill_up(sections);
                 let bytes = u32::try_from(bytes.len()).map_err(|_| WriteError::TooLarge)?;
                 MaskPart::Own { encoding: *encoding, bytes }
             }
@@ -283,6 +285,11 @@ fn put<T: Serialize + ?Sized>(manifest: &mut Vec<u8>, value: &T) {
     manifest.extend_from_slice(&bytes);
 }
 
+/// Bytes of 0 up to a multiple of 4.
+fn fill_up(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
 fn assemble(
     kind: Kind,
     arena: u32,
@@ -290,7 +297,7 @@ fn assemble(
     manifest: &[u8],
     sections: &[u8],
 ) -> Result<Vec<u8>, WriteError> {
-    let length = PROLOGUE + manifest.len() + sections.len();
+    let length = PROLOGUE + manifest.len().next_multiple_of(4) + sections.len();
     let prologue = Prologue {
         kind,
         length: u32::try_from(length).map_err(|_| WriteError::TooLarge)?,
@@ -301,6 +308,7 @@ fn assemble(
     };
     let mut file = prologue.to_bytes().to_vec();
     file.extend_from_slice(manifest);
+    fill_up(&mut file);
     file.extend_from_slice(sections);
     let checksum = checksum(&file);
     file[CHECKSUM_AT..CHECKSUM_AT + 4].copy_from_slice(&checksum.to_le_bytes());

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, gaps, rice};
+use super::{Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, Row, gaps, rice};
 use crate::family::Family;
 use crate::layer::Source;
 
@@ -62,6 +62,15 @@ pub enum MaskError {
         /// Inputs of a row.
         limit: u32,
     },
+    /// Another count of weights −1 than `row` keeps.
+    Count {
+        /// Where it was found.
+        row: u32,
+        /// The count found.
+        found: u32,
+        /// Weights −1 that the row keeps.
+        expected: u32,
+    },
     /// A Rice parameter beyond [`MAX_RICE_PARAMETER`].
     Parameter {
         /// The parameter found.
@@ -98,13 +107,16 @@ impl fmt::Display for MaskError {
             MaskError::TooManyEntries { row, found, limit } => {
                 write!(f, "mask row {row} lists {found} weights; expected at most {limit}")
             }
+            MaskError::Count { row, found, expected } => {
+                write!(f, "mask row {row} counts {found} weights of −1; it keeps {expected}")
+            }
             MaskError::Parameter { found } => {
                 write!(f, "Rice parameter {found}; expected 0..={MAX_RICE_PARAMETER}")
             }
             MaskError::ZeroDensity => write!(f, "seeded mask of density 0; expected 1..=255"),
             MaskError::Disabled(family) => write!(f, "needs {family} of seedmask, which is off"),
             MaskError::Source { found } => {
-                write!(f, "signed gaps over {found:?}; expected SeededSigns")
+                write!(f, "a mask that knows signs over {found:?}; expected SeededSigns")
             }
         }
     }
@@ -135,7 +147,13 @@ impl LayerWeights<'_> {
         }
         match self.encoding {
             Encoding::Full => self.check_length(0),
-            Encoding::Raw => self.check_raw(),
+            Encoding::Raw => self.check_raw(0),
+            Encoding::CountedRaw | Encoding::SignedGaps
+                if self.weights.source != Source::SeededSigns =>
+            {
+                Err(MaskError::Source { found: self.weights.source })
+            }
+            Encoding::CountedRaw => self.check_raw(2 * rows).and_then(|()| self.check_counts()),
             Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
                 Err(MaskError::Parameter { found: parameter })
             }
@@ -143,9 +161,6 @@ impl LayerWeights<'_> {
                 rice::check(self.bytes, parameter, rows, inputs)
             }
             Encoding::RiceGaps { .. } => Err(MaskError::Disabled(Family::Rice)),
-            Encoding::SignedGaps if self.weights.source != Source::SeededSigns => {
-                Err(MaskError::Source { found: self.weights.source })
-            }
             Encoding::SignedGaps if Family::Gaps.is_linked() => {
                 gaps::check(self.bytes, rows, inputs)
             }
@@ -163,15 +178,28 @@ impl LayerWeights<'_> {
         }
     }
 
-    fn check_raw(&self) -> Result<(), MaskError> {
+    /// Mask words, and `more` bytes.
+    fn check_raw(&self, more: u32) -> Result<(), MaskError> {
         let (rows, words) = (self.weights.rows, self.weights.words());
-        self.check_length(4 * rows * words)?;
+        self.check_length(4 * rows * words + more)?;
         let (masks, unused) = (self.bytes.as_chunks::<4>().0, !self.tail());
         for row in 0..rows {
             let last = super::row::raw_index(rows, words, row, words - 1);
             let mask = masks.get(last as usize).map_or(0, |word| u32::from_le_bytes(*word));
             if mask & unused != 0 {
                 return Err(MaskError::Padding { row });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_counts(&self) -> Result<(), MaskError> {
+        let mut rows = self.rows();
+        for row in 0..self.weights.rows {
+            let Some(Row::Words(words)) = rows.next_row() else { break };
+            let (found, expected) = (self.minus_count(row), words.minus_count());
+            if found != expected {
+                return Err(MaskError::Count { row, found, expected });
             }
         }
         Ok(())

@@ -62,6 +62,10 @@ pub enum Encoding {
         /// 1..=255.
         density: u8,
     },
+    /// As [`Encoding::Raw`], then for each row a `u16`: how many of its kept weights are −1. Kernels that
+    /// add up distances need to know, and have no quick way to count. For
+    /// [`crate::layer::Source::SeededSigns`] only.
+    CountedRaw,
 }
 
 impl Encoding {
@@ -73,6 +77,7 @@ impl Encoding {
             Encoding::RiceGaps { parameter } => [2, parameter],
             Encoding::SignedGaps => [3, 0],
             Encoding::Seeded { density } => [4, density],
+            Encoding::CountedRaw => [5, 0],
         }
     }
 }
@@ -110,6 +115,14 @@ impl<'a> LayerWeights<'a> {
     /// whose indices may be beyond the inputs.
     pub fn rows(&self) -> Rows<'a> {
         Rows::new(self)
+    }
+
+    /// What an [`Encoding::CountedRaw`] says of `row`: how many of its kept weights are −1.
+    #[inline(always)]
+    pub(crate) fn minus_count(&self, row: u32) -> u32 {
+        let words = self.weights.rows as usize * self.weights.words() as usize;
+        let counts = self.bytes.get(4 * words..).unwrap_or_default().as_chunks().0;
+        counts.get(row as usize).map_or(0, |count| u16::from_le_bytes(*count).into())
     }
 
     /// The bits that the last word of a row uses.

@@ -41,7 +41,7 @@ impl<'a> Rows<'a> {
     pub(super) fn new(layer: &LayerWeights<'a>) -> Self {
         let masks = match layer.encoding {
             Encoding::Full => LayerMasks::Full,
-            Encoding::Raw => LayerMasks::Raw(layer.bytes.as_chunks().0),
+            Encoding::Raw | Encoding::CountedRaw => LayerMasks::Raw(layer.bytes.as_chunks().0),
             Encoding::RiceGaps { parameter } if Family::Rice.is_linked() => {
                 LayerMasks::Rice(Reader::new(layer.bytes, parameter))
             }
@@ -293,6 +293,14 @@ impl<'a> WordRow<'a> {
             Drawn::Signs(signs) => Some(signs),
             _ => None,
         }
+    }
+
+    /// How many of the row's kept weights are −1; 0 for weights that are not ±1.
+    pub(crate) fn minus_count(&self) -> u32 {
+        let count = |signs: RowWords| {
+            (0..self.words).map(|word| (self.mask(word) & signs.word(word)).count_ones()).sum()
+        };
+        self.signs().map_or(0, count)
     }
 
     /// The stored weights of a row without a mask, a byte an input.

@@ -43,7 +43,7 @@ impl fmt::Display for EncodeError {
             }
             EncodeError::OtherMask => write!(f, "the mask is not the one that the encoding means"),
             EncodeError::Source { found } => {
-                write!(f, "signed gaps over {found:?}; expected SeededSigns")
+                write!(f, "a mask that knows signs over {found:?}; expected SeededSigns")
             }
             EncodeError::Unbridgeable { row } => {
                 write!(f, "row {row} has a gap of more than 255 that no masked weight can bridge")
@@ -73,10 +73,11 @@ pub fn encode(
         Encoding::Full if bits.all() => Ok(Vec::new()),
         Encoding::Full => Err(EncodeError::OtherMask),
         Encoding::Raw => Ok(raw(bits, weights)),
-        Encoding::RiceGaps { parameter } => Ok(rice(bits, parameter)),
-        Encoding::SignedGaps if weights.source != Source::SeededSigns => {
+        Encoding::CountedRaw | Encoding::SignedGaps if weights.source != Source::SeededSigns => {
             Err(EncodeError::Source { found: weights.source })
         }
+        Encoding::CountedRaw => Ok(counted_raw(bits, weights, seed, first)),
+        Encoding::RiceGaps { parameter } => Ok(rice(bits, parameter)),
         Encoding::SignedGaps => signed_gaps(bits, weights, seed, first),
         Encoding::Seeded { .. } => {
             let drawn = decode(&LayerWeights {
@@ -123,7 +124,7 @@ pub fn smallest(bits: &BitSlice, weights: Weights, seed: u64, first: u32) -> (En
 }
 
 /// The encoding that runs fastest in a dense layer, and its section: signed gaps below density .2,
-/// words above.
+/// words above, counted where signs come from the seed.
 ///
 /// # Panics
 /// Where `bits` has not one bit a weight.
@@ -133,7 +134,7 @@ pub fn fastest(bits: &BitSlice, weights: Weights, seed: u64, first: u32) -> (Enc
     [Encoding::Full]
         .into_iter()
         .chain(gaps)
-        .chain([Encoding::Raw])
+        .chain([Encoding::CountedRaw, Encoding::Raw])
         .find_map(|encoding| Some((encoding, encode(encoding, bits, weights, seed, first).ok()?)))
         .expect("raw takes every mask of the layer's size")
 }
@@ -168,6 +169,19 @@ fn raw(bits: &BitSlice, weights: Weights) -> Vec<u8> {
         }
     }
     section.into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+fn counted_raw(bits: &BitSlice, weights: Weights, seed: u64, first: u32) -> Vec<u8> {
+    let words = raw(bits, weights);
+    let encoding = Encoding::Raw;
+    let layer = LayerWeights { weights, seed, first, encoding, bytes: &words, stored: &[] };
+    let mut rows = layer.rows();
+    let mut counts = Vec::new();
+    while let Some(row) = rows.next_row() {
+        let minus = row.filter(|(_, weight)| *weight < 0).count();
+        counts.extend((minus as u16).to_le_bytes());
+    }
+    [words, counts].concat()
 }
 
 fn rice(bits: &BitSlice, parameter: u8) -> Vec<u8> {
@@ -296,6 +310,7 @@ mod tests {
                 let mut plain = None;
                 for encoding in [
                     Encoding::Raw,
+                    Encoding::CountedRaw,
                     Encoding::RiceGaps { parameter: 0 },
                     Encoding::RiceGaps { parameter: 3 },
                     Encoding::RiceGaps { parameter: 15 },
@@ -335,7 +350,12 @@ mod tests {
     fn sections_that_are_cut_longer_or_flipped_are_refused_or_another_mask() {
         let weights = signed(5, 37);
         let mask = random_mask(weights, 16000, 3);
-        for encoding in [Encoding::Raw, Encoding::RiceGaps { parameter: 1 }, Encoding::SignedGaps] {
+        for encoding in [
+            Encoding::Raw,
+            Encoding::CountedRaw,
+            Encoding::RiceGaps { parameter: 1 },
+            Encoding::SignedGaps,
+        ] {
             let bytes = encode(encoding, &mask, weights, SEED, FIRST).unwrap();
             for end in 0..bytes.len() {
                 assert!(layer(weights, encoding, &bytes[..end]).check().is_err(), "{encoding:?}");

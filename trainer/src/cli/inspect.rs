@@ -136,6 +136,8 @@ pub struct Flash {
     pub stored: usize,
     pub masks: usize,
     pub epilogues: usize,
+    /// Between sections, which begin at multiples of 4.
+    pub filling: usize,
     pub total: usize,
 }
 
@@ -148,6 +150,7 @@ impl Flash {
             ("stored weights", self.stored),
             ("masks", self.masks),
             ("epilogues", self.epilogues),
+            ("filling", self.filling),
         ];
         parts.map(|(part, bytes)| format!("{part} {}", thousands(bytes as u64))).join(", ")
     }
@@ -233,14 +236,12 @@ fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbon
 }
 
 fn flash(prologue: &Prologue, stored: usize, tasks: &[TaskReport]) -> Flash {
-    Flash {
-        prologue: PROLOGUE,
-        manifest: prologue.manifest as usize,
-        stored,
-        masks: tasks.iter().map(|task| task.mask_bytes).sum(),
-        epilogues: tasks.iter().map(|task| task.epilogue_bytes).sum(),
-        total: prologue.length as usize,
-    }
+    let manifest = prologue.manifest as usize;
+    let masks = tasks.iter().map(|task| task.mask_bytes).sum();
+    let epilogues = tasks.iter().map(|task| task.epilogue_bytes).sum();
+    let total = prologue.length as usize;
+    let filling = total.saturating_sub(PROLOGUE + manifest + stored + masks + epilogues);
+    Flash { prologue: PROLOGUE, manifest, stored, masks, epilogues, filling, total }
 }
 
 fn layers(model: &Model) -> Vec<LayerReport> {
@@ -338,6 +339,7 @@ fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> MaskReport {
         encoding: match learned.encoding {
             Encoding::Full => "full".to_owned(),
             Encoding::Raw => "raw".to_owned(),
+            Encoding::CountedRaw => "counted raw".to_owned(),
             Encoding::RiceGaps { parameter } => format!("rice {parameter}"),
             Encoding::SignedGaps => "signed gaps".to_owned(),
             Encoding::Seeded { density } => format!("seeded {density}/256"),

@@ -33,6 +33,7 @@ fn inspect_shows_what_everything_costs() {
         "stored weights 168",
         "masks ",
         "epilogues 552",
+        "filling ",
         "in all ",
     ] {
         assert!(lines.iter().any(|line| line.starts_with(expected)), "{expected}\n{}", answer.out);
@@ -44,7 +45,7 @@ fn the_parts_add_up_to_the_file() {
     let golden = repository("tests/golden/v1.smk");
     let report = &ok(&format!("inspect {} --json", golden.display())).json()[0];
     let flash = &report["flash"];
-    let parts = ["prologue", "manifest", "stored", "masks", "epilogues"];
+    let parts = ["prologue", "manifest", "stored", "masks", "epilogues", "filling"];
     let sum: u64 = parts.iter().map(|part| flash[part].as_u64().unwrap()).sum();
     assert_eq!(sum, flash["total"].as_u64().unwrap());
     assert_eq!(sum, fs::metadata(golden).unwrap().len());

@@ -74,7 +74,11 @@ fn layers(case: &Case) -> Result<Vec<Subject>> {
     let mut layers = Vec::new();
     for density in DENSITIES {
         let raw = Variant { density, ..whole };
-        layers.push(layer(case, raw, dense.then_some("raw"))?);
+        if dense {
+            layers.push(layer(case, Variant { mask: Mask::CountedRaw, ..raw }, Some("counted"))?);
+        } else {
+            layers.push(layer(case, raw, None)?);
+        }
         if dense && density <= 30 {
             layers.push(layer(case, Variant { mask: Mask::Gaps, ..raw }, Some("gaps"))?);
         }

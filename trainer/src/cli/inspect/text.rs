@@ -152,6 +152,7 @@ fn flash(flash: &Flash) -> Table {
         ("stored weights", flash.stored),
         ("masks", flash.masks),
         ("epilogues", flash.epilogues),
+        ("filling", flash.filling),
         ("in all", flash.total),
     ];
     for (part, size) in parts {

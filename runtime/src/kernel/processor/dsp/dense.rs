@@ -5,8 +5,8 @@ use crate::epilogue::Epilogue;
 use crate::family::Family;
 use crate::kernel::{Kernels, Target, Words};
 use crate::layer::Source;
-use crate::mask::{Encoding, LayerWeights};
-use crate::random::{Generator, PAIR_ROTATION, Stream, WORD};
+use crate::mask::{Encoding, LayerWeights, Row, Rows};
+use crate::random::{Generator, Stream, WORD};
 
 /// Rows whose sums are held at a time.
 const ROWS: usize = 32;
@@ -20,7 +20,9 @@ pub(super) fn dense(
 ) {
     let signs = weights.weights.source == Source::SeededSigns;
     match weights.encoding {
-        Encoding::Raw if signs && let Some(mut rows) = Pairs::new(weights, x) => {
+        Encoding::Raw | Encoding::CountedRaw
+            if signs && let Some(mut rows) = Pairs::new(weights, x) =>
+        {
             blocks(weights, epilogue, target, |sums| rows.sums(sums));
         }
         Encoding::SignedGaps if Family::Gaps.is_linked() => {
@@ -45,16 +47,37 @@ fn blocks(
         let count = (rows - first).min(ROWS);
         let sums = sums.get_mut(..count).unwrap_or_default();
         next(sums);
-        for (row, sum) in (first..).zip(sums) {
-            target.write(row, epilogue.row(row), *sum);
+        let rows = epilogue.rows_from(first).zip(sums);
+        match &mut target {
+            Target::Activations { low, bytes } => {
+                let bytes = bytes.get_mut(first..).unwrap_or_default();
+                for (byte, (affine, sum)) in bytes.iter_mut().zip(rows) {
+                    *byte = affine.activation(*sum, *low);
+                }
+            }
+            Target::Logits(logits) => {
+                let logits = logits.get_mut(first..).unwrap_or_default();
+                for (logit, (affine, sum)) in logits.iter_mut().zip(rows) {
+                    *logit = affine.logit(*sum);
+                }
+            }
         }
     }
+}
+
+/// How many kept weights of each row are −1.
+enum Counts<'a> {
+    /// What the mask says.
+    Stored(&'a [[u8; 2]]),
+    /// Rows to be counted, which takes about as long as the sums.
+    Walked(Rows<'a>),
 }
 
 /// Rows of raw masks and seeded signs.
 struct Pairs<'a> {
     x: &'a [u8],
     masks: &'a [[u8; 4]],
+    counts: Counts<'a>,
     generator: Generator,
     /// Index of the next pair's first generator word.
     index: u32,
@@ -65,13 +88,17 @@ impl<'a> Pairs<'a> {
     /// `None` where the inputs are not whole blocks of 32 at a multiple of 4, or a mask is missing.
     fn new(weights: &LayerWeights<'a>, x: &'a [u8]) -> Option<Self> {
         let words = weights.weights.words() as usize;
-        let masks = weights.bytes.as_chunks().0;
+        let bytes = (weights.weights.rows as usize).checked_mul(4 * words)?;
+        let (masks, counts) = weights.bytes.split_at_checked(bytes)?;
+        let masks = masks.as_chunks().0;
+        let counts = match weights.encoding {
+            Encoding::CountedRaw => Counts::Stored(counts.as_chunks().0),
+            _ => Counts::Walked(weights.rows()),
+        };
         let x = x.get(..words * WORD)?;
-        let fits = masks.len() == weights.weights.rows as usize * words
-            && words > 0
-            && x.as_ptr().align_offset(4) == 0;
+        let fits = words > 0 && x.as_ptr().align_offset(4) == 0;
         let generator = Generator::new(weights.seed, Stream::Signs);
-        fits.then_some(Self { x, masks, generator, index: weights.first, words })
+        fits.then_some(Self { x, masks, counts, generator, index: weights.first, words })
     }
 
     /// The sums of the next rows: an even count, but for the last rows.
@@ -80,15 +107,26 @@ impl<'a> Pairs<'a> {
         let of_pairs = 2 * self.words * pairs.len();
         let (masks, rest) = self.masks.split_at_checked(of_pairs).unwrap_or_default();
         self.pairs(self.x, masks, self.index, pairs.as_flattened_mut());
-        for (pair, masks) in pairs.iter_mut().zip(masks.chunks((2 * self.words).max(1))) {
-            for (sum, minus) in pair.iter_mut().zip(self.minus(masks)) {
-                *sum -= 128 * minus;
-            }
-            self.index = self.index.wrapping_add(self.words as u32);
-        }
+        self.index = self.index.wrapping_add((self.words * pairs.len()) as u32);
         self.masks = rest;
         if let [sum] = lone {
             *sum = self.lone();
+        }
+        match &mut self.counts {
+            Counts::Stored(counts) => {
+                let (now, rest) = counts.split_at_checked(sums.len()).unwrap_or_default();
+                *counts = rest;
+                for (sum, minus) in sums.iter_mut().zip(now) {
+                    *sum -= 128 * i32::from(u16::from_le_bytes(*minus));
+                }
+            }
+            Counts::Walked(rows) => {
+                for sum in sums {
+                    if let Some(Row::Words(row)) = rows.next_row() {
+                        *sum -= 128 * row.minus_count() as i32;
+                    }
+                }
+            }
         }
     }
 
@@ -116,36 +154,18 @@ impl<'a> Pairs<'a> {
         unsafe { lanes::sums(&mut pairs) };
     }
 
-    /// Kept weights −1 of both rows of a pair.
-    fn minus(&self, masks: &[[u8; 4]]) -> [i32; 2] {
-        let mut counts = [0; 2];
-        for (word, pair) in masks.as_chunks::<2>().0.iter().enumerate() {
-            let signs = self.generator.word(self.index.wrapping_add(word as u32));
-            let signs = [signs, signs.rotate_left(PAIR_ROTATION)];
-            for ((count, mask), signs) in counts.iter_mut().zip(pair).zip(signs) {
-                *count += (u32::from_le_bytes(*mask) & signs).count_ones() as i32;
-            }
-        }
-        counts
-    }
-
-    /// The sum of a last row that has no partner: it gets one that keeps nothing, block by block.
+    /// `Σ |t − b|` of a last row without a partner: it gets one that keeps nothing, block by block.
     fn lone(&self) -> i32 {
         const BLOCKS: usize = 4;
         let mut total = 0;
-        let chunks = self.x.chunks(BLOCKS * WORD).zip(self.masks.chunks(BLOCKS));
         let mut index = self.index;
-        for (x, masks) in chunks {
+        for (x, masks) in self.x.chunks(BLOCKS * WORD).zip(self.masks.chunks(BLOCKS)) {
             let mut paired = [[0; 4]; 2 * BLOCKS];
+            paired.iter_mut().step_by(2).zip(masks).for_each(|(to, mask)| *to = *mask);
             let mut sums = [0; 2];
-            for (word, (to, mask)) in paired.iter_mut().step_by(2).zip(masks).enumerate() {
-                *to = *mask;
-                let signs = self.generator.word(index.wrapping_add(word as u32));
-                total -= 128 * (u32::from_le_bytes(*mask) & signs).count_ones() as i32;
-            }
             self.pairs(x, &paired, index, &mut sums);
-            index = index.wrapping_add(BLOCKS as u32);
             total += sums[0];
+            index = index.wrapping_add(BLOCKS as u32);
         }
         total
     }
