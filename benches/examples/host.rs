@@ -3,7 +3,8 @@
 //! `--json` for a figure a line. With artifacts named behind the options: whole inferences of their
 //! first tasks instead.
 //!
-//! Every number is a median. What is compared runs in turns, so that both meet the same clock.
+//! What is compared runs in turns, so that both meet the same clock, and every number is the lower
+//! quartile of single runs: on a busy computer the median is that of runs that were interrupted.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -53,25 +54,24 @@ fn arguments() -> Result<Arguments, Box<dyn Error>> {
     Ok(arguments)
 }
 
-/// Medians of nanoseconds of each of `works`, run in turns.
-fn medians(works: &mut [&mut dyn FnMut()]) -> Vec<f64> {
+/// Lower quartiles of nanoseconds of each of `works`, run in turns.
+fn quartiles(works: &mut [&mut dyn FnMut()]) -> Vec<f64> {
     let mut times = vec![Vec::new(); works.len()];
     let start = Instant::now();
     while times[0].len() < TURNS || start.elapsed() < PATIENCE {
         for (work, times) in works.iter_mut().zip(&mut times) {
-            // The first of three is for the caches.
+            // The first of two is for the caches.
             work();
             let begin = Instant::now();
             work();
-            work();
-            times.push(begin.elapsed().as_nanos() as f64 / 2.0);
+            times.push(begin.elapsed().as_nanos() as f64);
         }
     }
-    let median = |times: &mut Vec<f64>| {
+    let quartile = |times: &mut Vec<f64>| {
         times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        times[times.len() / 4]
     };
-    times.iter_mut().map(median).collect()
+    times.iter_mut().map(quartile).collect()
 }
 
 fn line(case: &str, density: f64, metric: &str, value: f64) {
@@ -135,7 +135,7 @@ fn layer(case: &Case, arguments: &Arguments) {
                 product.run();
             }
         };
-        let times = medians(&mut [
+        let times = quartiles(&mut [
             &mut || run::<Native>(&mut native),
             &mut || run::<Words>(&mut words),
             &mut multiply,
@@ -162,7 +162,7 @@ fn network(path: &str, arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let mut words = || {
         black_box(words.run::<Words>());
     };
-    let times = medians(&mut [&mut native, &mut words]);
+    let times = quartiles(&mut [&mut native, &mut words]);
     let [native, words] = [times[0], times[1]].map(|time| time / 1e3);
     Row { name, encoding: "", density: 1.0, native, words, product: None }.print(arguments.json);
     Ok(())
