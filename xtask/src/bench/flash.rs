@@ -75,7 +75,7 @@ fn features(subject: &Subject) -> Result<BTreeSet<&'static str>> {
                 Source::StoredInt8 => Some(Family::Stored),
             };
             encoding = match weights.encoding {
-                Encoding::Full | Encoding::Raw => None,
+                Encoding::Full | Encoding::Raw | Encoding::CountedRaw => None,
                 Encoding::RiceGaps { .. } => Some(Family::Rice),
                 Encoding::SignedGaps => Some(Family::Gaps),
                 Encoding::Seeded { .. } => Some(Family::SeededMasks),
@@ -97,7 +97,7 @@ mod tests {
             let subjects = subjects::all(name).unwrap();
             features(&subjects[0]).unwrap().into_iter().collect::<Vec<_>>()
         };
-        assert_eq!(features("fc_256x64.raw@0.1"), ["wide-tiles"]);
+        assert_eq!(features("fc_256x64.counted@0.1"), ["wide-tiles"]);
         assert_eq!(features("fc_256x64.gaps@0.1"), ["gaps", "wide-tiles"]);
         assert_eq!(features("maxpool2x2_16x16x64"), ["pool", "wide-tiles"]);
     }
