@@ -65,7 +65,8 @@ pub fn build_with(
 pub fn clippy(board: &Board, content: &Content) -> Result<()> {
     let mut cargo = Toolchain::require()?.cargo("clippy");
     cargo
-        .args(["--release", "--quiet", "--locked", "--bins", "--", "-Dwarnings"])
+        .args(["--release", "--quiet", "--locked", "--bins", "--target", board.target])
+        .args(["--", "-Dwarnings"])
         .current_dir(board.folder());
     content.set(&mut cargo);
     command::run(&mut cargo)

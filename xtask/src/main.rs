@@ -36,6 +36,7 @@ cargo xtask test [PART]        every check of continuous integration, or those o
 cargo xtask bench [OPTION …]   instructions and modelled cycles of layers, see benches/README.md:
     --only PATTERN   cases whose name contains it, as `conv3x3` or `fc_784x256.gaps@0.1`
     --target TARGET  m4, m0 or host; all without it
+    --layers         the layers of networks too
     --hot N          the N instructions of each layer that take the most cycles
     --opt-level L    compile the runtime with another one than the firmware's
     --bless          these instruction counts are the expected ones from now on

@@ -165,6 +165,9 @@ fn boards(checks: &mut Checks) -> Result<()> {
             probe::check(board, &content)
         });
     }
+    checks.check("counting board: lints", || {
+        bench::boards().iter().try_for_each(|board| firmware::clippy(board, &content))
+    });
     checks.check("instructions of layers and networks", bench::expected::check);
     checks.check("flash and stack within budgets", || size::size(&content));
     Ok(())

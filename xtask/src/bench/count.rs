@@ -3,6 +3,10 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
+use seedmask::{
+    artifact::Step,
+    layer::{Layer, Tensor},
+};
 use seedmask_benches::pack::{self, Named};
 use seedmask_profiler::{Code, Core, Profile, plugin, record};
 
@@ -11,6 +15,7 @@ use crate::{
     board::Board,
     command,
     firmware::{self, Content},
+    host,
 };
 
 /// Where the emulated memory for artifacts begins (`firmware/boards/qemu-count/src/lib.rs`).
@@ -75,9 +80,9 @@ pub struct Counted<'s> {
     pub run: Cost,
     /// `Model::parse` and `Session::new`.
     pub startup: Cost,
-    /// Index and cost of every layer of a network, in their order. Layers that run in turns have
-    /// the index of the last of them.
-    pub layers: Vec<(u8, Cost)>,
+    /// Every layer of a network with its cost, in their order. Layers that run in turns are one,
+    /// described as the last of them.
+    pub layers: Vec<(String, Cost)>,
 }
 
 impl Counted<'_> {
@@ -139,12 +144,11 @@ pub fn count<'s>(
         let (run, layers) = match subject.layer {
             Some(layer) => (cost(subject, &format!("layer {layer}"), hot)?, Vec::new()),
             None => {
-                let count = crate::host::parse(&subject.artifact)?.layer_count();
                 let mut layers = Vec::new();
-                for index in 0..count {
-                    let part = format!("layer {index}");
+                for step in host::parse(&subject.artifact)?.steps() {
+                    let part = format!("layer {}", step.index);
                     if regions.contains_key(format!("{} {part}", subject.name).as_str()) {
-                        layers.push((index, cost(subject, &part, hot)?));
+                        layers.push((describe(&step), cost(subject, &part, hot)?));
                     }
                 }
                 (cost(subject, "infer 0", 0)?, layers)
@@ -154,6 +158,20 @@ pub fn count<'s>(
         counted.push(Counted { subject, run, startup, layers });
     }
     Ok(counted)
+}
+
+/// A layer in a line: `3 conv2d 64×25×5 → 64×25×5`.
+fn describe(step: &Step) -> String {
+    let kind = match step.layer {
+        Layer::Dense(_) => "dense",
+        Layer::Conv2d(_) => "conv2d",
+        Layer::Depthwise(_) => "depthwise",
+        Layer::Pool(_) => "pool",
+        Layer::Add(_) => "add",
+        Layer::Relayout(_) => "relayout",
+    };
+    let shape = |tensor: &Tensor| format!("{}×{}×{}", tensor.channels, tensor.height, tensor.width);
+    format!("{:>2} {kind:<9} {} → {}", step.index, shape(&step.input), shape(&step.output))
 }
 
 /// Functions and instructions by cycles.

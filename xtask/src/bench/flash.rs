@@ -1,7 +1,7 @@
 //! Flash of the program that a subject needs: the bin `size` of the target's board, which is the
 //! runtime and the loop of the demo, with just the families of the subject's artifact.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use anyhow::{Context, Result};
 use seedmask::{
@@ -31,10 +31,9 @@ impl Flash {
         let board = Board::find(key).with_context(|| format!("no board is called {key}"))?;
         let mut sizes = BTreeMap::new();
         for subject in subjects {
-            let features = features(subject)?;
-            if !sizes.contains_key(&features) {
-                let bytes = link(board, &features)?;
-                sizes.insert(features, bytes);
+            if let Entry::Vacant(entry) = sizes.entry(features(subject)?) {
+                let bytes = link(board, entry.key())?;
+                entry.insert(bytes);
             }
         }
         Ok(Self(sizes))

@@ -16,6 +16,8 @@ use count::{Counted, TARGETS};
 use host::Timed;
 use subjects::Subject;
 
+use crate::board::Board;
+
 /// What to measure and what to show.
 #[derive(Default)]
 struct Options {
@@ -23,6 +25,8 @@ struct Options {
     only: Option<String>,
     /// A target's key.
     target: Option<String>,
+    /// Whether to list the layers of networks.
+    layers: bool,
     /// Instructions to list.
     hot: usize,
     /// Optimisation of the runtime, other than the firmware's.
@@ -43,6 +47,7 @@ impl Options {
             match option {
                 "--only" => options.only = Some(value()?.to_owned()),
                 "--target" => options.target = Some(value()?.to_owned()),
+                "--layers" => options.layers = true,
                 "--hot" => options.hot = value()?.parse().context("--hot wants a number")?,
                 "--opt-level" => options.opt_level = Some(value()?.to_owned()),
                 "--json" => options.json = Some(value()?.into()),
@@ -61,6 +66,11 @@ impl Options {
     }
 }
 
+/// The boards that count: the same program for each core.
+pub fn boards() -> [&'static Board; 2] {
+    TARGETS.each_ref().map(|target| &target.board)
+}
+
 /// Measures, prints tables, and writes the figures as JSON lines.
 pub fn bench(words: &[&str]) -> Result<()> {
     let options = Options::parse(words)?;
@@ -71,7 +81,7 @@ pub fn bench(words: &[&str]) -> Result<()> {
         let opt_level = options.opt_level.as_deref();
         let all = count::count(target, &subjects, options.hot, opt_level)?;
         println!("\n{}, modelled cycles at zero wait states", target.title);
-        show(&all, target.key);
+        show(&all, target.key, options.layers || options.hot > 0);
         if options.bless {
             expected::bless(target.key, &all)?;
         }
@@ -93,8 +103,9 @@ pub fn bench(words: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// The table of a core. Networks' arena and artifact stand beside those of an int8 engine.
-fn show(all: &[Counted], target: &str) {
+/// The table of a core. Networks' arena and artifact stand beside those of an int8 engine; if
+/// `detailed`, their layers below.
+fn show(all: &[Counted], target: &str, detailed: bool) {
     println!(
         "{:<24} {:>12} {:>12} {:>8} {:>10} {:>10} {:>9} {:>16} {:>16}",
         "case",
@@ -130,12 +141,9 @@ fn show(all: &[Counted], target: &str) {
             share(subject.artifact.len(), bytes.map(|[_, file]| file)),
         );
         run.hot.iter().for_each(|line| println!("    {line}"));
-        for (index, layer) in layers.iter().filter(|(_, layer)| !layer.hot.is_empty()) {
-            println!(
-                "  layer {index}: {} instructions, {} cycles",
-                layer.instructions, layer.cycles
-            );
-            layer.hot.iter().for_each(|line| println!("    {line}"));
+        for (layer, cost) in layers.iter().filter(|_| detailed) {
+            println!("  {layer:<40} {:>12} {:>12}", cost.instructions, cost.cycles);
+            cost.hot.iter().for_each(|line| println!("    {line}"));
         }
     }
 }
