@@ -4,7 +4,7 @@ use bitvec::prelude::*;
 use half::f16;
 use seedmask::epilogue::Epilogue;
 use seedmask::kernel::{
-    Convolution, Kernels, Placed, Planes, Sink, Source as Input, Target, storage,
+    Convolution, Kernels, Placed, Planes, SPLIT, Sink, Source as Input, Target, storage,
 };
 use seedmask::layer::{Element, Layer, Range, Source, Tensor, Weights};
 use seedmask::mask::{Encoding, LayerWeights, decode, encode, smallest};
@@ -25,6 +25,8 @@ pub struct Layout {
     pub extra: u8,
     /// Whether both maps are banded.
     pub banded: bool,
+    /// Whether the input is split.
+    pub split: bool,
 }
 
 /// A layer that is ready to run.
@@ -147,7 +149,7 @@ impl Built {
     /// not go together.
     pub fn new(case: &Case, variant: Variant, seed: u64) -> Option<Self> {
         let build = |banded| {
-            let layout = Layout { extra: 0, banded };
+            let layout = Layout { banded, ..Layout::default() };
             Self::layer(case.layer, case.input, case.output, variant, seed, layout)
         };
         let wide = matches!(case.layer, Layer::Conv2d(conv) if conv.window.area() > 1);
@@ -179,7 +181,13 @@ impl Built {
             (false, Layer::Dense(_)) => (1, 0),
             (false, _) => (1, layout.extra),
         };
-        let x = Planes::new(&input, layer.halo() + extra).banded(bands)?;
+        let split = matches!(layer, Layer::Conv2d(conv) if conv.window.stride[1] == 2);
+        let x_bands = match layout.split {
+            true if split && !layout.banded => SPLIT,
+            true => return None,
+            false => bands,
+        };
+        let x = Planes::new(&input, layer.halo() + extra).banded(x_bands)?;
         let y = Planes::new(&output, extra).banded(bands)?;
         let down = match layer {
             Layer::Conv2d(conv) => usize::from(conv.window.stride[0]),
@@ -189,7 +197,7 @@ impl Built {
         if bands > 1 && x.rows() != down * y.rows() {
             return None;
         }
-        let right = storage(&input, layer.halo() + extra, bands)? as usize;
+        let right = storage(&input, layer.halo() + extra, x_bands)? as usize;
         let start = right + if matches!(layer, Layer::Add(_)) { right } else { 0 };
         let classes = match output.element {
             Element::Activation => 0,
@@ -319,19 +327,19 @@ impl<'b> Run<'b> {
                 K::conv2d(&mut conv, x, y, scratch);
             }
             Layer::Depthwise(conv) => {
-                let planes =
-                    Planes { channels: 1, pad: usize::from(conv.window.halo()), ..input.planes };
+                let planes = conv.copy(&input.planes);
                 let [height, width] = [planes.height, planes.width].map(|size| size as u16);
-                let channel = Tensor::map(1, height, width, 0);
-                let bytes = storage(&channel, conv.window.halo(), 1).expect("small");
+                let bytes = conv.copy_bytes(&Tensor::map(1, height, width, 0));
                 let (copy, lists) = scratch.split_at_mut(bytes as usize / 4);
                 let copy: &mut [u8] = bytemuck::cast_slice_mut(copy);
+                planes.fill_halo(copy);
                 for first in 0..output.planes.channels {
                     for line in 0..planes.height {
-                        let from = input.planes.row(x, first, line);
-                        planes.row_mut(copy, 0, line).copy_from_slice(from);
+                        for column in 0..planes.width {
+                            copy[planes.index(0, line, column)] =
+                                x[input.planes.index(first, line, column)];
+                        }
                     }
-                    planes.fill_halo(copy);
                     let to = output.channels(first, 1);
                     let y = Sink { planes: to.planes, bytes: &mut y[to.start - output.start..] };
                     let x = Input { planes, bytes: copy };

@@ -139,7 +139,7 @@ pub(crate) fn in_place(
         // Element after element from the last: none goes to an address before its own.
         Layer::Relayout(_) => {
             let same_shape = x.height == y.height && x.width == y.width;
-            x.bands == 1 && y.bands == 1 && x.pad <= y.pad && (same_shape || y.pad == 0)
+            !y.split && x.bands == 1 && y.bands == 1 && x.pad <= y.pad && (same_shape || y.pad == 0)
         }
         _ => false,
     }
@@ -149,12 +149,19 @@ pub(crate) fn in_place(
 pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &Planes) -> bool {
     let steps =
         |down: u8| x.bands == y.bands && (x.bands == 1 || x.rows() == usize::from(down) * y.rows());
+    let split = x.split || y.split;
     match layer {
-        Layer::Dense(_) | Layer::Depthwise(_) => x.bands == 1 && y.bands == 1,
-        Layer::Conv2d(conv) => steps(conv.window.stride[0]),
-        Layer::Pool(pool) => steps(pool.window.stride[0]) || (y.height == 1 && y.bands == 1),
-        Layer::Add(_) => x.bands == y.bands && right.is_none_or(|right| right.bands == y.bands),
-        Layer::Relayout(_) => true,
+        Layer::Dense(_) | Layer::Depthwise(_) => x.bands == 1 && y.bands == 1 && !split,
+        Layer::Conv2d(conv) if x.split => conv.window.stride[1] == 2 && y.bands == 1 && !y.split,
+        Layer::Conv2d(conv) => steps(conv.window.stride[0]) && !split,
+        Layer::Pool(pool) => {
+            (steps(pool.window.stride[0]) || (y.height == 1 && y.bands == 1)) && !split
+        }
+        Layer::Add(_) => {
+            let equal = |right: &Planes| right.bands == y.bands && !right.split;
+            x.bands == y.bands && right.is_none_or(equal) && !split
+        }
+        Layer::Relayout(_) => !x.split,
     }
 }
 

@@ -125,12 +125,15 @@ proptest! {
         input in any_map(),
         window in any_window(),
         outputs in 1..4_u16,
-        (low, extra, banded) in (0..=127_u8, 0..3_u8, prop::bool::ANY),
+        (low, extra, order) in (0..=127_u8, 0..3_u8, 0..3),
         variant in any_variant(),
         seed: u64,
     ) {
         // Few windows keep the bands of a map by chance.
+        let (banded, split) = (order == 1, order == 2);
         let window = if banded { keeping_bands(window) } else { window };
+        let down = window.stride[0];
+        let window = if split { Window { stride: [down, 2], ..window } } else { window };
         let height = if banded { input.height.next_multiple_of(8) } else { input.height };
         let input = Tensor { height, ..input };
         let shape = window.output(input.height, input.width);
@@ -145,12 +148,12 @@ proptest! {
         for layer in [conv, depthwise, max, mean] {
             let channels = if layer == conv { outputs } else { input.channels };
             let output = Tensor::map(channels, height, width, input.zero_point);
-            let layout = Layout { extra, banded };
+            let layout = Layout { extra, banded, split };
             if let Some(mut built) = Built::layer(layer, input, output, variant, seed, layout) {
                 assert_exact(&mut built, &format!("{layer:?}, {layout:?}"));
                 checked += 1;
             }
         }
-        prop_assert!(banded || checked >= 2);
+        prop_assert!(order > 0 || checked >= 2);
     }
 }

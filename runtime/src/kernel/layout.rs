@@ -5,6 +5,9 @@ use crate::layer::{Element, Tensor};
 /// Bands of a banded plane: as many as bytes in a word.
 pub const BANDS: u8 = 4;
 
+/// What a plan gives as the bands of a split plane, which has one.
+pub const SPLIT: u8 = 2;
+
 /// Layout of an activation tensor: planes of rows with a halo of zero points around them.
 ///
 /// A *plain* plane has one band. A *banded* plane ([`BANDS`]) is cut into four horizontal bands of
@@ -25,6 +28,8 @@ pub struct Planes {
     pub pad: usize,
     /// 1, or 4 where a word holds a column of four bands.
     pub bands: usize,
+    /// Whether even and odd columns lie apart.
+    pub split: bool,
     /// What the halo holds.
     pub zero_point: u8,
 }
@@ -38,16 +43,20 @@ impl Planes {
             width: usize::from(tensor.width),
             pad: usize::from(pad),
             bands: 1,
+            split: false,
             zero_point: tensor.zero_point,
         }
     }
 
-    /// The same with `bands`, 1 or 4; `None` where these do not divide the height, or where the halo
-    /// would reach beyond a neighbouring band.
+    /// The same with `bands`, 1 or 4, or [`SPLIT`]; `None` where these do not divide the height, or
+    /// where the halo would reach beyond a neighbouring band.
     pub fn banded(self, bands: u8) -> Option<Self> {
-        let banded = Self { bands: usize::from(bands), ..self };
+        let banded = match bands {
+            SPLIT => Self { bands: 1, split: true, ..self },
+            _ => Self { bands: usize::from(bands), split: false, ..self },
+        };
         let fits = match bands {
-            1 => true,
+            1 | SPLIT => true,
             BANDS => self.height.is_multiple_of(usize::from(BANDS)) && self.pad <= banded.rows(),
             _ => false,
         };
@@ -66,7 +75,34 @@ impl Planes {
 
     /// Bytes from one row to the next.
     pub const fn stride(&self) -> usize {
+        if self.split {
+            return (self.width + 2 * self.pad).next_multiple_of(2);
+        }
         (self.width + self.pad) * self.bands
+    }
+
+    /// Where column `column` of a row with its halo lies in the row.
+    const fn column(&self, column: usize) -> usize {
+        if self.split {
+            return column % 2 * (self.stride() / 2) + column / 2;
+        }
+        column * self.bands
+    }
+
+    /// Where the window of the first output begins whose padding is `top` rows and `left` columns, if
+    /// the halo covers that; [`Planes::tap`] counts from there.
+    pub const fn corner(&self, top: usize, left: usize) -> Option<usize> {
+        match (self.pad.checked_sub(top), self.pad.checked_sub(left)) {
+            (Some(rows), Some(_)) if self.split => Some(rows * self.stride()),
+            (Some(rows), Some(columns)) => Some(rows * self.stride() + columns * self.bands),
+            _ => None,
+        }
+    }
+
+    /// Where row `row` and column `column` of a window begin that has `left` columns of padding.
+    pub const fn tap(&self, left: usize, row: usize, column: usize) -> usize {
+        let before = if self.split { self.pad.saturating_sub(left) } else { 0 };
+        row * self.stride() + self.column(column + before)
     }
 
     /// Bytes from one plane to the next.
@@ -87,7 +123,8 @@ impl Planes {
 
     /// Bytes of halo behind the last plane.
     const fn tail(&self) -> usize {
-        (self.pad - self.below()) * self.stride() + self.pad * self.bands
+        let columns = if self.split { 0 } else { self.pad * self.bands };
+        (self.pad - self.below()) * self.stride() + columns
     }
 
     /// Whether the tensor has no bytes. A checked artifact has no such tensor.
@@ -95,15 +132,17 @@ impl Planes {
         self.len() == 0
     }
 
-    /// Where row `row` of every band begins, without halo.
+    /// Where row `row` of every band begins, without halo; of a split plane, with it.
     pub const fn row_start(&self, channel: usize, row: usize) -> usize {
-        channel * self.plane() + (row + self.pad) * self.stride() + self.pad * self.bands
+        let halo = if self.split { 0 } else { self.pad * self.bands };
+        channel * self.plane() + (row + self.pad) * self.stride() + halo
     }
 
     /// Where element `(channel, y, x)` lies.
     pub const fn index(&self, channel: usize, y: usize, x: usize) -> usize {
         let (band, row) = self.band_and_row(y);
-        self.row_start(channel, row) + x * self.bands + band
+        let column = if self.split { self.column(x + self.pad) } else { x * self.bands };
+        self.row_start(channel, row) + column + band
     }
 
     /// The band of row `y` of the map, and its row there.
@@ -130,6 +169,14 @@ impl Planes {
         let inside = self.pad..self.pad + self.rows();
         for plane in bytes.chunks_mut(self.plane().max(1)).take(self.channels) {
             for (y, row) in plane.chunks_mut(self.stride().max(1)).enumerate() {
+                if self.split && inside.contains(&y) {
+                    for column in (0..self.pad).chain(self.pad + self.width..self.stride()) {
+                        if let Some(byte) = row.get_mut(self.column(column)) {
+                            *byte = zero;
+                        }
+                    }
+                    continue;
+                }
                 let end = if inside.contains(&y) { margin } else { row.len() };
                 row.iter_mut().take(end).for_each(|byte| *byte = zero);
             }
@@ -183,19 +230,24 @@ pub const MAX_STORAGE: u32 = 1 << 24;
 
 /// Arena bytes of `tensor` with a halo of `pad` in `bands`; `None` beyond [`MAX_STORAGE`]. Tensors
 /// without halo are rounded up to whole 32-byte blocks, so that dense kernels may read whole words past
-/// the end, and narrow maps have 16 bytes behind, so that kernels may go over rows in tiles of 16.
+/// the end, and narrow and split maps have 16 bytes behind, so that kernels may go over rows in tiles of 16.
 pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
-    let (halo, bands) = (u64::from(pad), u64::from(bands.max(1)));
+    let (halo, split) = (u64::from(pad), bands == SPLIT);
+    let bands = if split { 1 } else { u64::from(bands.max(1)) };
     let element = match tensor.element {
         Element::Activation => 1,
         Element::Logit => 4,
     };
     let rows = u64::from(tensor.height) / bands;
-    let stride = (u64::from(tensor.width) + halo) * bands;
+    let width = u64::from(tensor.width);
+    let (stride, columns) = match split {
+        true => ((width + 2 * halo).next_multiple_of(2), 0),
+        false => ((width + halo) * bands, halo * bands),
+    };
     // As in `Planes`.
     let below = if bands == 1 { 0 } else { halo };
-    let tail = (halo - below) * stride + halo * bands;
-    let narrow = u64::from(tensor.width) * bands < 16 && (tensor.height, tensor.width) != (1, 1);
+    let tail = (halo - below) * stride + columns;
+    let narrow = split || width * bands < 16 && (tensor.height, tensor.width) != (1, 1);
     let bytes = u64::from(tensor.channels)
         .checked_mul((rows + halo + below) * stride)?
         .checked_add(tail)?
@@ -249,6 +301,29 @@ mod tests {
     }
 
     #[test]
+    fn taps_of_a_split_plane_are_next_to_each_other() {
+        for (pad, left) in [(1, 0), (1, 1), (2, 1), (3, 2)] {
+            let (planes, bytes) = filled(5, pad, SPLIT);
+            let corner = planes.corner(pad.into(), left).unwrap();
+            for (output, row, column) in (0..2).flat_map(|o| (0..4).map(move |k| (o, k / 2, k % 2)))
+            {
+                let at = planes.plane() + corner + planes.tap(left, row, column) + output;
+                let x = (2 * output + column).checked_sub(left).filter(|x| *x < 5);
+                let y = row.checked_sub(pad.into());
+                let expected = match (x, y) {
+                    (Some(x), Some(y)) => 40 + 5 * y + x,
+                    _ => 99,
+                };
+                assert_eq!(
+                    usize::from(bytes[at]),
+                    expected,
+                    "{pad} {left} {output} {row} {column}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_plain_halo_holds_the_zero_point() {
         let (planes, bytes) = filled(3, 2, 1);
         let inside = bytes.iter().filter(|byte| **byte != 99).count();
@@ -260,11 +335,11 @@ mod tests {
     fn storage_is_the_length_rounded_up() {
         let map = Tensor::map(3, 8, 5, 0);
         for (pad, bands, grain) in
-            [(0, 1, 32), (1, 1, 4), (2, 1, 4), (0, 4, 32), (1, 4, 4), (2, 4, 4)]
+            [(0, 1, 32), (1, 1, 4), (2, 1, 4), (0, 4, 32), (1, 4, 4), (2, 4, 4), (1, SPLIT, 4)]
         {
             let length = Planes::new(&map, pad).banded(bands).unwrap().len();
             // A row of 5 bytes is a narrow one.
-            let behind = if bands == 1 { 16 } else { 0 };
+            let behind = if bands == BANDS { 0 } else { 16 };
             let expected = (length + behind).next_multiple_of(grain) as u32;
             assert_eq!(storage(&map, pad, bands), Some(expected), "{pad} {bands}");
         }
@@ -276,6 +351,6 @@ mod tests {
         assert!(planes(8, 2).banded(4).is_some());
         assert!(planes(8, 3).banded(4).is_none());
         assert!(planes(6, 0).banded(4).is_none());
-        assert!(planes(8, 0).banded(2).is_none());
+        assert!(planes(8, 0).banded(3).is_none());
     }
 }

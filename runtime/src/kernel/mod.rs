@@ -5,7 +5,7 @@ mod processor;
 mod reference;
 mod words;
 
-pub use layout::{BANDS, MAX_STORAGE, Planes, storage};
+pub use layout::{BANDS, MAX_STORAGE, Planes, SPLIT, storage};
 #[cfg(seedmask_dsp)]
 pub use processor::Dsp;
 #[cfg(target_arch = "x86_64")]
@@ -113,7 +113,8 @@ pub trait Kernels {
     /// As many channels as `y` has of a [`crate::layer::Conv2d`]; a [`crate::layer::Depthwise`] is
     /// run one channel at a time, `x` being a copy of that channel. The halo of `x` covers the
     /// padding. `x` and `y` are both plain, or both banded, and then each band of `x` has as many rows
-    /// for one of `y` as the window steps down.
+    /// for one of `y` as the window steps down; or `x` is split and `y` plain, and the window steps by two
+    /// columns.
     fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]);
 
     /// See [`crate::layer::Pool`]. `y` may begin where `x` does, if [`crate::plan`] allows it: a

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::{Planes, storage};
+use crate::kernel::{Planes, SPLIT, storage};
 
 use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
 
@@ -31,15 +31,18 @@ impl Depthwise {
         }
     }
 
-    /// The layout of the copy of one channel, with the padding around it.
-    pub(crate) fn copy(&self, input: &Planes) -> Planes {
-        Planes { channels: 1, pad: self.window.halo().into(), bands: 1, ..*input }
+    /// The layout of the copy of one channel, with the padding around it: split where windows step by
+    /// two columns.
+    pub fn copy(&self, input: &Planes) -> Planes {
+        let split = self.window.stride[1] == 2;
+        Planes { channels: 1, pad: self.window.halo().into(), bands: 1, split, ..*input }
     }
 
     /// Bytes of that copy.
-    pub(crate) fn copy_bytes(&self, input: &Tensor) -> u32 {
+    pub fn copy_bytes(&self, input: &Tensor) -> u32 {
         let channel = Tensor { channels: 1, ..*input };
-        storage(&channel, self.window.halo(), 1).unwrap_or(u32::MAX)
+        let bands = if self.window.stride[1] == 2 { SPLIT } else { 1 };
+        storage(&channel, self.window.halo(), bands).unwrap_or(u32::MAX)
     }
 
     /// The copy of one channel, then what a convolution of one channel needs.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::place::{Profile, place};
 use super::{Lives, bands_fit, halo, in_place, part, planes};
 use crate::artifact::{MAX_LAYERS, MAX_TENSORS, Placement};
-use crate::kernel::{BANDS, MAX_STORAGE, storage};
+use crate::kernel::{BANDS, MAX_STORAGE, SPLIT, storage};
 use crate::layer::{Layer, Tensor, TensorId};
 
 /// What a plan is good at.
@@ -95,6 +95,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
     }
     if goal == Goal::Speed {
         choose_bands(tensors, layers, &mut placements);
+        split_columns(tensors, layers, &mut placements);
     }
     // A block for every tensor that does not take the place of another, then those of scratch.
     let mut blocks: Vec<Profile> = Vec::new();
@@ -223,4 +224,19 @@ fn choose_bands(tensors: &[Tensor], layers: &[Layer], placements: &mut [Placemen
         .zip(pays)
         .filter(|(_, pays)| !pays)
         .for_each(|(place, _)| place.bands = 1);
+}
+
+/// Splits the plain maps that a relayout makes for convolutions which step by two columns.
+fn split_columns(tensors: &[Tensor], layers: &[Layer], placements: &mut [Placement]) {
+    for (id, place) in (0u8..).zip(placements.iter_mut()).take(tensors.len()) {
+        let mut makers = layers.iter().filter(|layer| layer.output() == id);
+        let made = makers.any(|layer| matches!(layer, Layer::Relayout(_)));
+        let readers =
+            || layers.iter().filter(|layer| layer.inputs().0 == id || layer.inputs().1 == Some(id));
+        let steps =
+            |layer: &Layer| matches!(layer, Layer::Conv2d(conv) if conv.window.stride[1] == 2);
+        if made && place.bands == 1 && readers().next().is_some() && readers().all(steps) {
+            place.bands = SPLIT;
+        }
+    }
 }

@@ -103,9 +103,10 @@ impl<'a> Runner<'_, 'a> {
         let copy = Placed { planes: layer.copy(&x.planes), start: scratch.start };
         let copied = scratch.start..scratch.start + layer.copy_bytes(&op.step.input) as usize;
         let lists = copied.end..scratch.end;
+        // Channels are written between the same halo.
+        copy.planes.fill_halo(self.arena.get_mut(copied.clone())?);
         for first in 0..y.planes.channels {
-            relayout(self.arena, x.channels(first, 1), copy);
-            copy.planes.fill_halo(self.arena.get_mut(copied.clone())?);
+            copy_map(self.arena, x.channels(first, 1), copy);
             let to = y.channels(first, 1);
             let written = to.start..to.start + to.planes.len();
             let [from, bytes, lists] =
@@ -156,11 +157,15 @@ fn words(scratch: &mut [u8]) -> Option<&mut [u32]> {
     bytemuck::try_cast_slice_mut(scratch).ok()
 }
 
-/// Copies element by element, from the last to the first: `y` may begin where `x` does, if no element
-/// of it lies before its own in `x`.
+/// Copies element by element to a map of the same shape or to a vector. `y` may begin where `x` does,
+/// if both are plain and no element of it lies before its own in `x`.
 fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
     let (from, to) = (x.planes, y.planes);
     let same_shape = from.width == to.width && from.height == to.height;
+    if same_shape && copy_map(memory, x, y).is_some() {
+        return;
+    }
+    // From the last to the first.
     for channel in (0..from.channels).rev() {
         for line in (0..from.height).rev() {
             let start = x.start + from.index(channel, line, 0);
@@ -178,4 +183,54 @@ fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
             }
         }
     }
+}
+
+/// Copies a map, row by row, to one of the same shape elsewhere; `None` where they share bytes.
+#[inline(never)]
+fn copy_map(memory: &mut [u8], x: Placed, y: Placed) -> Option<()> {
+    let (from, to) = (x.planes, y.planes);
+    let ranges = [x.start..x.start + from.len(), y.start..y.start + to.len()];
+    let [source, target] = memory.get_disjoint_mut(ranges).ok()?;
+    for channel in 0..from.channels {
+        for line in 0..from.height {
+            let row = source.get(from.index(channel, line, 0)..).unwrap_or(&[]);
+            if to.split {
+                let start = to.row_start(channel, line);
+                let row = row.get(..from.width * from.bands).unwrap_or(&[]);
+                let target = target.get_mut(start..start + to.stride()).unwrap_or(&mut []);
+                let (even, odd) = target.split_at_mut_checked(to.stride() / 2)?;
+                let (first, second) = if to.pad % 2 == 0 {
+                    (even.get_mut(to.pad / 2..)?, odd.get_mut(to.pad / 2..)?)
+                } else {
+                    (odd.get_mut(to.pad / 2..)?, even.get_mut(to.pad / 2 + 1..)?)
+                };
+                let mut columns = row.chunks(from.bands.max(1)).filter_map(|column| column.first());
+                let mut targets = first.iter_mut().zip(second);
+                while let (Some(one), Some((first, second))) = (columns.next(), targets.next()) {
+                    *first = *one;
+                    if let Some(other) = columns.next() {
+                        *second = *other;
+                    }
+                }
+                continue;
+            }
+            let row_target = target.get_mut(to.index(channel, line, 0)..).unwrap_or(&mut []);
+            if from.bands == 1 && to.bands == 1 {
+                let row = row.get(..from.width).unwrap_or(&[]);
+                let row_target = row_target.get_mut(..from.width).unwrap_or(&mut []);
+                let (words, rest) = row.as_chunks::<4>();
+                let (to_words, to_rest) = row_target.as_chunks_mut::<4>();
+                to_words.iter_mut().zip(words).for_each(|(to, from)| *to = *from);
+                to_rest.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                continue;
+            }
+            for column in 0..from.width {
+                let value = row.get(column * from.bands).copied().unwrap_or(0);
+                if let Some(byte) = row_target.get_mut(column * to.bands) {
+                    *byte = value;
+                }
+            }
+        }
+    }
+    Some(())
 }

@@ -34,9 +34,9 @@ impl Divisor {
 pub(super) struct Geometry {
     area: Divisor,
     width: Divisor,
+    planes: Planes,
     plane: u32,
-    stride: u32,
-    bands: u32,
+    left: usize,
 }
 
 impl Geometry {
@@ -44,9 +44,9 @@ impl Geometry {
         Self {
             area: Divisor::new(window.area()),
             width: Divisor::new(window.kernel[1].into()),
+            planes: *planes,
             plane: planes.plane() as u32,
-            stride: planes.stride() as u32,
-            bands: planes.bands as u32,
+            left: window.padding[1].into(),
         }
     }
 
@@ -54,8 +54,8 @@ impl Geometry {
     fn offset(&self, input: u32) -> u32 {
         let (channel, tap) = self.area.divide(input);
         let (y, x) = self.width.divide(tap);
-        let line = channel.wrapping_mul(self.plane).wrapping_add(y.wrapping_mul(self.stride));
-        line.wrapping_add(x.wrapping_mul(self.bands))
+        let tap = self.planes.tap(self.left, y as usize, x as usize) as u32;
+        channel.wrapping_mul(self.plane).wrapping_add(tap)
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn windows(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut 
             affine: conv.epilogue.row(conv.first + channel),
             low: conv.low,
             reach: reach(&x, window),
-            stride: window.stride[1].into(),
+            stride: if x.planes.split { 1 } else { window.stride[1].into() },
             bands: x.planes.bands,
         };
         for line in 0..y.planes.rows() {
@@ -32,16 +32,17 @@ pub(super) fn windows(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut 
 /// Where the window of the first output of `line` begins; the halo covers the padding.
 fn corner(x: &Source, window: &Window, line: usize) -> usize {
     let [top, left, ..] = window.padding.map(usize::from);
-    let [down, _] = window.stride.map(usize::from);
-    let (pad, stride) = (x.planes.pad, x.planes.stride());
-    (line * down + pad.saturating_sub(top)) * stride + pad.saturating_sub(left) * x.planes.bands
+    let first = x.planes.corner(top, left).unwrap_or(0);
+    line * usize::from(window.stride[0]) * x.planes.stride() + first
 }
 
 /// The largest offset of a tap.
 fn reach(x: &Source, window: &Window) -> usize {
-    let [height, width] = window.kernel.map(|size| usize::from(size.saturating_sub(1)));
-    let planes = x.planes.channels.saturating_sub(1);
-    planes * x.planes.plane() + height * x.planes.stride() + width * x.planes.bands
+    let [height, width] = window.kernel.map(usize::from);
+    let planes = x.planes.channels.saturating_sub(1) * x.planes.plane();
+    // Of two neighbouring columns one is the farther, whichever way they lie.
+    let column = |column| x.planes.tap(window.padding[1].into(), height.saturating_sub(1), column);
+    planes + column(width.saturating_sub(1)).max(column(width.saturating_sub(2)))
 }
 
 /// Whether there are tiles of four words: fewer looks at the lists, and 1.6 KB of flash.

@@ -59,16 +59,17 @@ impl<'s> Scratch<'s> {
     fn fill_table(&mut self, x: &Planes, window: &Window) {
         let [height, width] = window.kernel.map(usize::from);
         let mut input = 0;
-        for channel in 0..x.channels {
-            for row in 0..height {
-                let start = channel * x.plane() + row * x.stride();
-                for column in 0..width {
+        for row in 0..height {
+            for column in 0..width {
+                // `Walk::new` saw that the largest fits.
+                let tap = x.tap(window.padding[1].into(), row, column);
+                for channel in 0..x.channels {
+                    let input = channel * height * width + input;
                     if let Some(entry) = self.table.get_mut(program::table_at(input)) {
-                        // `Walk::new` saw that the largest fits.
-                        *entry = (start + column * x.bands) as u16;
+                        *entry = (channel * x.plane() + tap) as u16;
                     }
-                    input += 1;
                 }
+                input += 1;
             }
         }
     }

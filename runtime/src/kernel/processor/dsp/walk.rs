@@ -44,12 +44,13 @@ impl Walk {
     pub(super) fn new(x: &Source, y: &Sink, window: &Window) -> Option<Self> {
         let [down, right] = window.stride.map(usize::from);
         let [top, left, ..] = window.padding.map(usize::from);
+        // Windows over a split plane go from byte to byte.
+        let right = if x.planes.split { 1 } else { right };
         let banded = x.planes.bands == usize::from(BANDS);
         if x.planes.bands != y.planes.bands || !(right == 1 || (right == 2 && banded)) {
             return None;
         }
-        let corner = x.planes.pad.checked_sub(top)? * x.planes.stride()
-            + x.planes.pad.checked_sub(left)? * x.planes.bands;
+        let corner = x.planes.corner(top, left)?;
         let (row, rows) = (y.planes.row_bytes(), y.planes.rows());
         let mut walk = Self {
             start: corner,
@@ -81,8 +82,13 @@ impl Walk {
         } else if row >= TILE {
             walk.blocks = [Some(start), (row % TILE > 0).then_some(rest)];
         } else if right == 1 {
-            let flat = (rows - 1) * walk.x_stride + row;
-            walk.blocks = [Some(Block { tiles: flat.div_ceil(TILE), rows: 1, ..start }), None];
+            let flat = ((rows - 1) * walk.x_stride + row).div_ceil(TILE);
+            let all = if flat < rows {
+                Block { tiles: flat, rows: 1, ..start }
+            } else {
+                Block { tiles: 1, rows, ..start }
+            };
+            walk.blocks = [Some(all), None];
             walk.gathered = true;
         } else {
             return None;
@@ -94,9 +100,10 @@ impl Walk {
     /// and offsets fit their table.
     fn fits(&self, x: &Source, y: &Sink, window: &Window) -> bool {
         let [height, width] = window.kernel.map(|size| usize::from(size).saturating_sub(1));
+        // Of two neighbouring columns one is the farther, whichever way they lie.
+        let column = |column| x.planes.tap(window.padding[1].into(), height, column);
         let reach = x.planes.channels.saturating_sub(1) * x.planes.plane()
-            + height * x.planes.stride()
-            + width * x.planes.bands;
+            + column(width).max(column(width.saturating_sub(1)));
         let room = y.bytes.len().min(y.planes.len());
         let last_plane = y.planes.channels.saturating_sub(1) * y.planes.plane();
         let inside = |block: &Block| {
@@ -193,48 +200,63 @@ impl Walk {
         channels: [(usize, Channel); 2],
     ) {
         let mut buffers = [[0_u8; GATHERED * TILE]; 2];
-        for begin in (0..block.tiles).step_by(GATHERED) {
-            let x_row = (block.tiles - begin).min(GATHERED) * TILE;
+        let by_rows = block.tiles == 1;
+        let count = block.tiles.max(block.rows);
+        let (x_skip, x_step) =
+            if by_rows { (self.x_stride.wrapping_sub(TILE), self.x_stride) } else { (0, TILE) };
+        for begin in (0..count).step_by(GATHERED) {
+            let made = (count - begin).min(GATHERED);
             let [one, two] = &mut buffers;
-            let [(_, first), (_, last)] = channels;
+            let [(one_channel, first), (two_channel, last)] = channels;
+            let x_row = if by_rows { TILE } else { made * TILE };
             // SAFETY: `fits` saw that no tile leaves the input; the buffers hold the tiles.
             unsafe {
-                let start = x.bytes.as_ptr().add(block.x + begin * TILE);
+                let start = x.bytes.as_ptr().add(block.x + begin * x_step);
                 tiles::every_word(&Tiles {
                     program,
                     x: start,
                     x_end: start.add(x_row),
                     x_row,
-                    x_skip: 0,
+                    x_skip,
                     y_skip: 0,
-                    rows: 1,
+                    rows: if by_rows { made } else { 1 },
                     low,
                     first: Channel { y: one.as_mut_ptr(), ..first },
                     last: Channel { y: two.as_mut_ptr(), ..last },
                 });
             }
-            let [(one_channel, _), (two_channel, _)] = channels;
             if one_channel != two_channel {
-                self.scatter(one, begin * TILE, x_row, one_channel, y);
+                self.scatter(one, by_rows, begin, made, one_channel, y);
             }
-            self.scatter(two, begin * TILE, x_row, two_channel, y);
+            self.scatter(two, by_rows, begin, made, two_channel, y);
         }
     }
 
-    /// Copies `len` bytes, made from byte `begin` of the plane in the input's rows on, to `channel`.
-    fn scatter(&self, made: &[u8], begin: usize, len: usize, channel: usize, y: &mut Sink) {
+    /// Copies `count` tiles from the `begin`th on to `channel`: a row each, or what they hold of rows
+    /// that lie as in the input.
+    fn scatter(
+        &self,
+        made: &[u8],
+        by_rows: bool,
+        begin: usize,
+        count: usize,
+        channel: usize,
+        y: &mut Sink,
+    ) {
         let planes: Planes = y.planes;
-        let mut row = begin.checked_div(self.x_stride).unwrap_or(0);
-        let mut column = begin - row * self.x_stride;
+        let stride = if by_rows { TILE } else { self.x_stride };
+        let len = count * TILE;
+        let start = begin * TILE;
+        let mut row = start.checked_div(stride).unwrap_or(0);
+        let mut column = start - row * stride;
         let mut from = 0;
         while from < len && row < self.rows {
             let count = self.row.saturating_sub(column).min(len - from);
             let to = planes.row_start(channel, row) + column;
             let to = y.bytes.get_mut(to..to + count).unwrap_or_default();
-            to.iter_mut()
-                .zip(made.get(from..).unwrap_or_default())
-                .for_each(|(to, made)| *to = *made);
-            from += self.x_stride - column;
+            let made = made.get(from..from + count).unwrap_or_default();
+            to.iter_mut().zip(made).for_each(|(to, made)| *to = *made);
+            from += stride - column;
             (row, column) = (row + 1, 0);
         }
     }

@@ -42,7 +42,7 @@ pub(in crate::kernel::processor) unsafe fn conv2d<V: Vector>(
     y: &mut Sink,
 ) -> bool {
     let inputs = x.planes.channels * conv.window.area() as usize;
-    if inputs > MOST_INPUTS || conv.rows.source() == layer::Source::StoredInt8 {
+    if x.planes.split || inputs > MOST_INPUTS || conv.rows.source() == layer::Source::StoredInt8 {
         return false;
     }
     // SAFETY: as for this function.
