@@ -6,7 +6,8 @@ use crate::epilogue::Affine;
 use crate::kernel::Placed;
 use crate::layer::{Add, Pool, PoolKind, Window};
 
-/// The maximum under 2×2 by 2; `false`, and nothing done, for other pools.
+/// The maximum under 2×2 by 2; `false`, and nothing done, for other pools and for rows shorter than
+/// a vector.
 ///
 /// # Safety
 /// See [`super`].
@@ -19,7 +20,7 @@ pub(in crate::kernel::processor) unsafe fn pool<V: Vector>(
 ) -> bool {
     let bands = y.planes.bands;
     let halving = pool.window == Window::square(2, 2, 0) && pool.kind == PoolKind::Max;
-    if !halving || x.planes.bands != bands {
+    if !halving || x.planes.bands != bands || y.planes.row_bytes() < V::BYTES {
         return false;
     }
     for channel in 0..y.planes.channels {
