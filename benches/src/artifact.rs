@@ -2,7 +2,7 @@
 
 use half::f16;
 use seedmask::artifact::write::{self, Backbone, LearnedLayer, LearnedMask};
-use seedmask::layer::{Dense, Layer, Range, Relayout, Source, Tensor, TensorId};
+use seedmask::layer::{Add, Dense, Layer, Range, Relayout, Source, Tensor, TensorId};
 use seedmask::mask::Encoding;
 use seedmask::plan::Goal;
 
@@ -36,9 +36,20 @@ fn network(case: &Case, variant: Variant, isolated: bool) -> Option<Vec<u8>> {
         tensors.push(case.input);
         layers.push(Layer::Relayout(Relayout { input: 0, output: 1 }));
     }
+    // The operands of a sum are to differ: the left one is half of the right one and some more.
+    if let (Layer::Add(sum), false) = (case.layer, isolated) {
+        let halved =
+            Add { left: 0, right: 0, output: 1, scales: [0x3000, 0x3400], shift: 0x4900, ..sum };
+        tensors.push(case.input);
+        layers.push(Layer::Add(halved));
+    }
     let input = (tensors.len() - 1) as TensorId;
     tensors.push(case.output);
-    layers.push(between(with_source(case.layer, variant.source), input, input + 1));
+    let mut layer = between(with_source(case.layer, variant.source), input, input + 1);
+    if let Layer::Add(sum) = &mut layer {
+        sum.right = if isolated { input } else { 0 };
+    }
+    layers.push(layer);
 
     let mut learned = Vec::new();
     let mut stored = Vec::new();
@@ -80,10 +91,7 @@ fn between(mut layer: Layer, from: TensorId, to: TensorId) -> Layer {
         Layer::Depthwise(layer) => (&mut layer.input, &mut layer.output),
         Layer::Pool(layer) => (&mut layer.input, &mut layer.output),
         Layer::Relayout(layer) => (&mut layer.input, &mut layer.output),
-        Layer::Add(layer) => {
-            layer.right = from;
-            (&mut layer.left, &mut layer.output)
-        }
+        Layer::Add(layer) => (&mut layer.left, &mut layer.output),
     };
     (*input, *output) = (from, to);
     layer

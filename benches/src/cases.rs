@@ -173,21 +173,14 @@ pub const SPEED: [Case; 11] = [
     ADD,
 ];
 
-/// Two scales of 1: saturates, as sums of activations do.
-const ADD: Case = Case {
-    name: "add_16384",
-    layer: Layer::Add(Add {
-        left: 0,
-        right: 0,
-        output: 1,
-        scales: [0x3800, 0x3400],
-        shift: 0,
-        low: 0,
-    }),
-    input: Tensor::map(64, 16, 16, 0),
-    output: Tensor::map(64, 16, 16, 0),
-    small: false,
-};
+const ADD: Case = add("add_16384", Tensor::map(64, 16, 16, 0), [0x3800, 0x3400], 0, 0);
+
+/// A sum of two maps; scales and shift are bits of f16.
+const fn add(name: &'static str, map: Tensor, scales: [u16; 2], shift: u16, low: u8) -> Case {
+    let layer = Layer::Add(Add { left: 0, right: 0, output: 1, scales, shift, low });
+    let small = map.channels as u32 * map.height as u32 * map.width as u32 <= 1024;
+    Case { name, layer, input: map, output: map, small }
+}
 
 /// Shapes that a board with little RAM can hold, for counts and comparisons there.
 pub const SMALL: [Case; 5] = [
@@ -202,11 +195,13 @@ pub const SMALL: [Case; 5] = [
 const CROOKED: Window = Window { kernel: [2, 5], stride: [3, 1], padding: [1, 3, 0, 4] };
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 14] = [
+pub const AWKWARD: [Case; 25] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
     dense("fc_2500x5", 2500, 5),
+    dense("fc_64x1", 64, 1),
+    dense("fc_33x35", 33, 35),
     conv("conv3x3_4x4x64_3", Tensor::map(64, 4, 4, 9), 3, Window::square(3, 1, 1)),
     conv("conv3x3_7x9x5_3_by_2", Tensor::map(5, 7, 9, 31), 3, Window::square(3, 2, 1)),
     conv("conv3x3_17x35x2_1_by_2", Tensor::map(2, 17, 35, 127), 1, Window::square(3, 2, 1)),
@@ -217,6 +212,15 @@ pub const AWKWARD: [Case; 14] = [
     depthwise("dw2x5_9x11x3_crooked", Tensor::map(3, 9, 11, 64), CROOKED),
     pool("avgpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Average),
     pool("maxpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Max),
+    pool("maxpool2x2_7x9x3", Tensor::map(3, 7, 9, 0), Window::square(2, 2, 0), PoolKind::Max),
+    pool("maxpool2x2_8x17x5", Tensor::map(5, 8, 17, 3), Window::square(2, 2, 0), PoolKind::Max),
+    pool("maxpool2x2_6x24x2", Tensor::map(2, 6, 24, 0), Window::square(2, 2, 0), PoolKind::Max),
+    pool("avgpool7x7_7x7x6", Tensor::map(6, 7, 7, 9), Window::square(7, 1, 0), PoolKind::Average),
+    add("add_halves", Tensor::map(3, 5, 7, 0), [0x3800, 0x3801], 0x4400, 0),
+    add("add_below_one", Tensor::map(2, 8, 9, 12), [0x399a, 0x3b33], 0xcd00, 12),
+    add("add_negative", Tensor::map(1, 3, 33, 64), [0xb5c3, 0x3a01], 0x5400, 5),
+    add("add_beyond_one", Tensor::map(2, 3, 5, 0), [0x3e00, 0x4133], 0xd400, 0),
+    add("add_fine", Tensor::map(2, 3, 5, 0), [0x1c01, 0x2403], 0x3c01, 0),
 ];
 
 /// Every case.

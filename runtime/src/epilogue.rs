@@ -170,12 +170,12 @@ impl<'a> Epilogue<'a> {
         Affine::from_checked(bytes)
     }
 
-    /// Scale and shift of `row` and those behind it.
+    /// Scale (lower half) and shift of `row` and those behind it, as bits of f16.
     #[cfg(seedmask_dsp)]
     #[inline(always)]
-    pub(crate) fn rows_from(&self, row: usize) -> impl Iterator<Item = Affine> {
+    pub(crate) fn words_from(&self, row: usize) -> impl Iterator<Item = u32> {
         let channels = self.channels.get(row..).unwrap_or_default();
-        channels.iter().map(|bytes| Affine::from_checked(*bytes))
+        channels.iter().map(|bytes| u32::from_le_bytes(*bytes))
     }
 
     /// Scale and shift of every channel, as they are stored.

@@ -1,6 +1,6 @@
 //! Residual connections, four bytes at a time.
 
-use core::arch::asm;
+use core::arch::naked_asm;
 
 use super::holds;
 use crate::kernel::{Kernels, Placed, Words};
@@ -14,8 +14,10 @@ pub(super) fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: 
 }
 
 /// The rule in units of 2⁻¹⁶ (2⁻¹⁵ and every input doubled), so that an output is the upper half of
-/// a register: exact where the scales have no finer digits, as none above 2⁻⁵ has.
+/// a register: exact where the scales have no finer digits, as none above 2⁻⁵ has. The assembly
+/// knows the order of the fields.
 #[derive(Clone, Copy)]
+#[repr(C)]
 struct Narrow {
     /// Scales of left (lower half) and right, as `i16`.
     scales: u32,
@@ -44,51 +46,56 @@ impl Narrow {
             fits.then_some(Self { scales, shift: shift as u32, doubled, low })
         })
     }
+}
 
-    /// Four outputs.
-    #[inline(always)]
-    fn apply(self, left: u32, right: u32) -> u32 {
-        let sum;
-        // SAFETY: registers only.
-        unsafe {
-            asm!(
-                // No activation has the bit that would move into its neighbour.
-                "lsl {l}, {l}, {doubled}",
-                "lsl {r}, {r}, {doubled}",
-                // [l0 l1 r0 r1] and [l2 l3 r2 r3], then one left and one right in two halves
-                "pkhbt {a}, {l}, {r}, lsl #16",
-                "pkhtb {c}, {r}, {l}, asr #16",
-                "uxtb16 {b}, {a}, ror #8",
-                "uxtb16 {a}, {a}",
-                "uxtb16 {d}, {c}, ror #8",
-                "uxtb16 {c}, {c}",
-                "smlad {a}, {a}, {scales}, {shift}",
-                "smlad {b}, {b}, {scales}, {shift}",
-                "smlad {c}, {c}, {scales}, {shift}",
-                "smlad {d}, {d}, {scales}, {shift}",
-                // Upper halves side by side, clamped, then bytes in their order.
-                "pkhtb {a}, {c}, {a}, asr #16",
-                "pkhtb {b}, {d}, {b}, asr #16",
-                "usat16 {a}, #7, {a}",
-                "usat16 {b}, #7, {b}",
-                "orr {a}, {a}, {b}, lsl #8",
-                "usub8 {b}, {a}, {low}",
-                "sel {a}, {a}, {low}",
-                l = inout(reg) left => _,
-                r = inout(reg) right => _,
-                scales = in(reg) self.scales,
-                shift = in(reg) self.shift,
-                doubled = in(reg) self.doubled,
-                low = in(reg) self.low,
-                a = out(reg) sum,
-                b = out(reg) _,
-                c = out(reg) _,
-                d = out(reg) _,
-                options(pure, nomem, nostack),
-            );
-        }
-        sum
-    }
+/// Adds four bytes at a time until the end of the sums, which is not their start.
+///
+/// # Safety
+/// Left, right and sums are `end − sums` bytes each, a multiple of 4; the sums may lie where left or
+/// right does.
+#[unsafe(naked)]
+unsafe extern "C" fn add_words(
+    left: *const u8,
+    right: *const u8,
+    sums: *mut u8,
+    end: *mut u8,
+    rule: &Narrow,
+) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        "ldr r4, [sp, #36]",
+        "ldm r4, {{r4, r5, r6, r7}}",
+        ".p2align 2",
+        "2:",
+        "ldr r8, [r0], #4",
+        "ldr r9, [r1], #4",
+        // No activation has the bit that would move into its neighbour.
+        "lsl r8, r8, r6",
+        "lsl r9, r9, r6",
+        // [l0 l1 r0 r1] and [l2 l3 r2 r3], then one left and one right in two halves
+        "pkhbt r10, r8, r9, lsl #16",
+        "pkhtb r11, r9, r8, asr #16",
+        "uxtb16 r8, r10",
+        "uxtb16 r9, r10, ror #8",
+        "uxtb16 r10, r11",
+        "uxtb16 r11, r11, ror #8",
+        "smlad r8, r8, r4, r5",
+        "smlad r9, r9, r4, r5",
+        "smlad r10, r10, r4, r5",
+        "smlad r11, r11, r4, r5",
+        // Upper halves side by side, clamped, then bytes in their order.
+        "pkhtb r8, r10, r8, asr #16",
+        "pkhtb r9, r11, r9, asr #16",
+        "usat16 r8, #7, r8",
+        "usat16 r9, #7, r9",
+        "orr r8, r8, r9, lsl #8",
+        "usub8 r9, r8, r7",
+        "sel r8, r8, r7",
+        "str r8, [r2], #4",
+        "cmp r2, r3",
+        "bne 2b",
+        "pop {{r4-r11, pc}}",
+    )
 }
 
 /// Adds row by row, or all at once where the three are laid out alike: their halos are sums of halos
@@ -130,21 +137,20 @@ fn run(rule: Narrow, memory: &mut [u8], starts: [usize; 3], bytes: usize) -> Opt
     }
     let base = memory.as_mut_ptr();
     // SAFETY: `bytes` bytes from each start on lie inside of `memory`.
-    let [left, right, out] = starts.map(|start| unsafe { base.add(start) });
+    let [left, right, sums] = starts.map(|start| unsafe { base.add(start) });
     let whole = bytes & !3;
-    for at in (0..whole).step_by(4) {
-        // SAFETY: four bytes of each from `at` on were checked; no alignment is assumed.
-        unsafe {
-            let word = |map: *mut u8| map.add(at).cast::<u32>().read_unaligned();
-            let sum = rule.apply(word(left), word(right));
-            out.add(at).cast::<u32>().write_unaligned(sum);
-        }
+    if whole > 0 {
+        // SAFETY: `whole` bytes of each were checked; no alignment is assumed.
+        unsafe { add_words(left, right, sums, sums.add(whole), &rule) };
     }
     for at in whole..bytes {
-        // SAFETY: one byte of each at `at` was checked.
+        let mut sum = [0; 4];
+        // SAFETY: one byte of each at `at` was checked; the words have four of their own.
         unsafe {
-            let byte = |map: *mut u8| u32::from(map.add(at).read());
-            out.add(at).write(rule.apply(byte(left), byte(right)) as u8);
+            let word = |map: *mut u8| [map.add(at).read(), 0, 0, 0];
+            let (left, right, out) = (word(left), word(right), sum.as_mut_ptr());
+            add_words(left.as_ptr(), right.as_ptr(), out, out.add(4), &rule);
+            sums.add(at).write(sum[0]);
         }
     }
     Some(())

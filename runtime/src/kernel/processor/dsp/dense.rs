@@ -1,5 +1,7 @@
 //! Dense layers: rows of sums from the assembly, then the epilogue.
 
+use core::arch::asm;
+
 use super::{gaps, lanes};
 use crate::epilogue::Epilogue;
 use crate::family::Family;
@@ -42,26 +44,85 @@ fn blocks(
     mut next: impl FnMut(&mut [i32]),
 ) {
     let rows = weights.weights.rows as usize;
+    let mut sums = [0; ROWS];
     for first in (0..rows).step_by(ROWS) {
-        let mut sums = [0; ROWS];
         let count = (rows - first).min(ROWS);
         let sums = sums.get_mut(..count).unwrap_or_default();
         next(sums);
-        let rows = epilogue.rows_from(first).zip(sums);
+        let rows = epilogue.words_from(first).zip(sums);
         match &mut target {
             Target::Activations { low, bytes } => {
                 let bytes = bytes.get_mut(first..).unwrap_or_default();
                 for (byte, (affine, sum)) in bytes.iter_mut().zip(rows) {
-                    *byte = affine.activation(*sum, *low);
+                    // Sums have less than 24 bits: it fits.
+                    let rounded = ((exact(affine, *sum) + (1 << 23)) >> 24) as i32;
+                    *byte = rounded.max(i32::from(*low)).min(127) as u8;
                 }
             }
             Target::Logits(logits) => {
                 let logits = logits.get_mut(first..).unwrap_or_default();
                 for (logit, (affine, sum)) in logits.iter_mut().zip(rows) {
-                    *logit = affine.logit(*sum);
+                    *logit = saturated(exact(affine, *sum));
                 }
             }
         }
+    }
+}
+
+/// `sum·S + B` of a channel's two f16, both decoded at once: what [`crate::epilogue::Affine`] computes.
+#[inline(always)]
+fn exact(affine: u32, sum: i32) -> i64 {
+    let (low, high): (u32, u32);
+    // SAFETY: registers only.
+    unsafe {
+        asm!(
+            // Fractions with their hidden bit, where the exponent is not 0; exponents less one.
+            "bic {f}, {w}, #0xfc00fc00",
+            "lsr {e}, {w}, #10",
+            "and {e}, {e}, #0x001f001f",
+            "orr {g}, {f}, #0x04000400",
+            "usub16 {t}, {e}, {ones}",
+            "sel {f}, {g}, {f}",
+            "uqsub16 {e}, {e}, {ones}",
+            // Negated where the sign says so.
+            "ssub16 {g}, {zero}, {f}",
+            "sadd16 {t}, {w}, {zero}",
+            "sel {f}, {f}, {g}",
+            // S, then B as a product with a power of two.
+            "sxth {g}, {f}",
+            "uxth {t}, {e}",
+            "lsl {g}, {g}, {t}",
+            "asr {f}, {f}, #16",
+            "lsr {e}, {e}, #16",
+            "lsl {e}, {one}, {e}",
+            "smull {t}, {f}, {f}, {e}",
+            "smlal {t}, {f}, {sum}, {g}",
+            w = in(reg) affine,
+            sum = in(reg) sum,
+            ones = in(reg) 0x0001_0001,
+            zero = in(reg) 0,
+            one = in(reg) 1,
+            e = out(reg) _,
+            g = out(reg) _,
+            t = out(reg) low,
+            f = out(reg) high,
+            options(pure, nomem, nostack),
+        );
+    }
+    (u64::from(high) << 32 | u64::from(low)) as i64
+}
+
+/// A logit in Q16.
+#[inline(always)]
+fn saturated(exact: i64) -> i32 {
+    let shifted = exact >> 8;
+    let narrow = shifted as i32;
+    if i64::from(narrow) == shifted {
+        narrow
+    } else if shifted < 0 {
+        i32::MIN
+    } else {
+        i32::MAX
     }
 }
 

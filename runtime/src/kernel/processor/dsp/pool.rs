@@ -1,6 +1,6 @@
 //! Pools: the maximum of 2×2 windows, and averages over whole maps.
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 
 use super::holds;
 use crate::kernel::reference::average;
@@ -57,6 +57,27 @@ fn halve(memory: &mut [u8], x: &Placed, y: &Placed) -> Option<()> {
     for channel in 0..to.channels {
         let mut upper = x.row_start(channel, 0);
         let mut out = y.row_start(channel, 0);
+        let block = if banded { 2 } else { 4 };
+        if to.width.is_multiple_of(block) && to.width > 0 && to.rows() > 0 {
+            // SAFETY: as below, for all rows of the plane.
+            unsafe {
+                let plane = Plane {
+                    x: base.add(upper),
+                    y: base.add(out),
+                    step,
+                    blocks: to.width / block,
+                    x_next: 2 * step - 2 * to.row_bytes(),
+                    y_next: to.stride() - to.row_bytes(),
+                    rows: to.rows(),
+                };
+                if banded {
+                    halve_banded_plane(&plane);
+                } else {
+                    halve_plain_plane(&plane);
+                }
+            }
+            continue;
+        }
         for _ in 0..to.rows() {
             // SAFETY: `x` has two rows of at least `2 · width` columns for this row of `y`, and all of
             // both maps lies inside of `memory`; a banded map's rows begin at multiples of 4.
@@ -75,6 +96,124 @@ fn halve(memory: &mut [u8], x: &Placed, y: &Placed) -> Option<()> {
     Some(())
 }
 
+/// A plane whose rows are whole blocks; the assembly knows the order of the fields.
+#[repr(C)]
+struct Plane {
+    /// The first row of inputs.
+    x: *const u8,
+    /// The first row of outputs.
+    y: *mut u8,
+    /// Bytes from a row of inputs to the next.
+    step: usize,
+    /// Blocks of a row: eight bytes or four words of inputs.
+    blocks: usize,
+    /// Bytes from the end of a row's inputs to the row after the next.
+    x_next: usize,
+    /// Bytes from the end of a row of outputs to the next.
+    y_next: usize,
+    /// Rows of outputs.
+    rows: usize,
+}
+
+/// Maximum over 2×2, four outputs at a time.
+///
+/// # Safety
+/// All of the plane's rows can be read and written, and it has at least one block; outputs lie where
+/// inputs that are still to be read do not.
+#[unsafe(naked)]
+unsafe extern "C" fn halve_plain_plane(plane: &Plane) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        // r0 upper, r2 out, lr step, r9 blocks, r10 and r11 to the next row, r12 rows
+        "ldr lr, [r0, #8]",
+        "ldr r2, [r0, #4]",
+        "ldr r9, [r0, #12]",
+        "ldr r10, [r0, #16]",
+        "ldr r11, [r0, #20]",
+        "ldr r12, [r0, #24]",
+        "ldr r0, [r0]",
+        "2:",
+        "mov r3, r9",
+        "add r1, r0, lr",
+        ".p2align 2",
+        "3:",
+        "ldr r4, [r1, #4]",
+        "ldr r5, [r1], #8",
+        "ldr r6, [r0, #4]",
+        "ldr r7, [r0], #8",
+        "usub8 r8, r5, r7",
+        "sel r5, r5, r7",
+        "usub8 r8, r4, r6",
+        "sel r4, r4, r6",
+        // [0 1 2 3] and [4 5 6 7] to [0 1 4 5] and [2 3 6 7]
+        "pkhbt r6, r5, r4, lsl #16",
+        "pkhtb r7, r4, r5, asr #16",
+        // to [0 2 4 6] and [1 3 5 7]
+        "uxtb16 r4, r6",
+        "uxtb16 r5, r7",
+        "orr r4, r4, r5, lsl #8",
+        "uxtb16 r6, r6, ror #8",
+        "uxtb16 r7, r7, ror #8",
+        "orr r6, r6, r7, lsl #8",
+        "usub8 r8, r4, r6",
+        "sel r4, r4, r6",
+        "str r4, [r2], #4",
+        "subs r3, #1",
+        "bne 3b",
+        "add r0, r10",
+        "add r2, r11",
+        "subs r12, #1",
+        "bne 2b",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Maximum over 2×2, two columns of four bands at a time.
+///
+/// # Safety
+/// As for [`halve_plain_plane`]; all rows begin at multiples of 4.
+#[unsafe(naked)]
+unsafe extern "C" fn halve_banded_plane(plane: &Plane) {
+    naked_asm!(
+        "push {{r4-r11, lr}}",
+        // r0 upper, r2 out, r9 plane, r10 rows, r11 step
+        "mov r9, r0",
+        "ldr r2, [r9, #4]",
+        "ldr r10, [r9, #24]",
+        "ldr r11, [r9, #8]",
+        "ldr r0, [r9]",
+        "2:",
+        "ldr r3, [r9, #12]",
+        "add r1, r0, r11",
+        ".p2align 2",
+        "3:",
+        "ldm r0!, {{r4, r5, r6, r7}}",
+        "ldm r1!, {{r8, r12}}",
+        "usub8 lr, r4, r8",
+        "sel r4, r4, r8",
+        "usub8 lr, r5, r12",
+        "sel r5, r5, r12",
+        "usub8 lr, r4, r5",
+        "sel r4, r4, r5",
+        "ldm r1!, {{r8, r12}}",
+        "usub8 lr, r6, r8",
+        "sel r6, r6, r8",
+        "usub8 lr, r7, r12",
+        "sel r7, r7, r12",
+        "usub8 lr, r6, r7",
+        "sel r6, r6, r7",
+        "stm r2!, {{r4, r6}}",
+        "subs r3, #1",
+        "bne 3b",
+        "ldrd r4, r5, [r9, #16]",
+        "add r0, r4",
+        "add r2, r5",
+        "subs r10, #1",
+        "bne 2b",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
 /// A row of `width` outputs, each the maximum over two columns, in four bands.
 ///
 /// # Safety
@@ -91,59 +230,20 @@ unsafe fn halve_columns(upper: *const u32, lower: *const u32, out: *mut u32, wid
     }
 }
 
-/// The same for one band, at any alignment.
+/// The same for one band, byte by byte.
 ///
 /// # Safety
 /// `upper` and `lower` point at `2 · width` bytes, `out` at `width`; `out` may be at or before `upper`.
 #[inline(always)]
 unsafe fn halve_row(upper: *const u8, lower: *const u8, out: *mut u8, width: usize) {
-    // SAFETY: the caller's; outputs are written behind what was read.
-    unsafe {
-        let word = |row: *const u8, at: usize| row.add(at).cast::<u32>().read_unaligned();
-        for quad in 0..width / 4 {
-            let at = 8 * quad;
-            let left = max4(word(upper, at), word(lower, at));
-            let right = max4(word(upper, at + 4), word(lower, at + 4));
-            out.add(4 * quad).cast::<u32>().write_unaligned(neighbours(left, right));
-        }
-        for column in width & !3..width {
+    for column in 0..width {
+        // SAFETY: the caller's; outputs are written behind what was read.
+        unsafe {
             let pair =
                 |row: *const u8| row.add(2 * column).read().max(row.add(2 * column + 1).read());
             out.add(column).write(pair(upper).max(pair(lower)));
         }
     }
-}
-
-/// The larger byte of each pair of neighbours in eight.
-#[inline(always)]
-fn neighbours(left: u32, right: u32) -> u32 {
-    let most;
-    // SAFETY: registers only.
-    unsafe {
-        asm!(
-            // [0 1 2 3] and [4 5 6 7] to [0 1 4 5] and [2 3 6 7]
-            "pkhbt {a}, {left}, {right}, lsl #16",
-            "pkhtb {b}, {right}, {left}, asr #16",
-            // to [0 2 4 6] and [1 3 5 7]
-            "uxtb16 {even}, {a}",
-            "uxtb16 {t}, {b}",
-            "orr {even}, {even}, {t}, lsl #8",
-            "uxtb16 {a}, {a}, ror #8",
-            "uxtb16 {b}, {b}, ror #8",
-            "orr {a}, {a}, {b}, lsl #8",
-            "usub8 {t}, {even}, {a}",
-            "sel {most}, {even}, {a}",
-            left = in(reg) left,
-            right = in(reg) right,
-            a = out(reg) _,
-            b = out(reg) _,
-            t = out(reg) _,
-            even = out(reg) _,
-            most = lateout(reg) most,
-            options(pure, nomem, nostack),
-        );
-    }
-    most
 }
 
 /// Averages over whole maps; `None` where a map does not lie in `memory`.
