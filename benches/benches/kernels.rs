@@ -52,7 +52,11 @@ fn of_case(case: &Case) -> Vec<Job> {
     for &density in densities {
         let raw = Variant::signs(Mask::Raw, density);
         jobs.extend(layer::<Native>("native", case, raw));
-        if matches!(case.layer, Layer::Dense(_)) && density <= 30 {
+        let dense = matches!(case.layer, Layer::Dense(_));
+        if dense {
+            jobs.extend(layer::<Native>("native", case, Variant::signs(Mask::CountedRaw, density)));
+        }
+        if dense && density <= 30 {
             jobs.extend(layer::<Native>("native", case, Variant::signs(Mask::Gaps, density)));
         }
         if density == 10 || density == 50 || !case.weighted() {

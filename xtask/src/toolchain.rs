@@ -87,6 +87,15 @@ impl Toolchain {
         })
     }
 
+    /// What its compiler calls itself: `rustc 1.95.0 (59807616e 2026-04-14)`.
+    pub fn version(self) -> Result<String> {
+        let rustc = match self {
+            Self::Rustup => env::var_os("RUSTC").unwrap_or("rustc".into()),
+            Self::Debian => "/usr/bin/rustc".into(),
+        };
+        Ok(command::output(Command::new(rustc).arg("--version"))?.trim().to_owned())
+    }
+
     /// What to call it.
     pub fn describe(self) -> &'static str {
         match self {
