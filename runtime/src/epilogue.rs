@@ -8,7 +8,8 @@ use half::f16;
 /// Bytes of one channel in an epilogue section: scale, shift, f16 little-endian.
 pub const CHANNEL: usize = 4;
 
-const HALF: i64 = 1 << 23;
+/// What rounding half up adds, in units of 2⁻²⁴.
+pub(crate) const HALF: i64 = 1 << 23;
 
 /// Units of 2⁻²⁴ in a finite f16; `None` for NaN and infinities. |result| < 2⁴⁰.
 const fn fixed_point(value: f16) -> Option<i64> {

@@ -54,7 +54,6 @@ impl<'a> Reader<'a> {
     }
 
     /// Calls `each` with the flat indices of the kept weights before `end`.
-    #[cfg(seedmask_dsp)]
     #[inline(always)]
     pub(super) fn visit(&mut self, end: u32, mut each: impl FnMut(u32)) {
         // By value: the loop can then keep the reader in registers.

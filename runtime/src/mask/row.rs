@@ -5,9 +5,7 @@ use super::values::{Drawn, LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
 use crate::family::Family;
 use crate::layer::Source;
-#[cfg(seedmask_dsp)]
-use crate::random::bit_of;
-use crate::random::{Generator, RowWords, WORD, input_at, mask_planes, seeded_mask_word};
+use crate::random::{Generator, RowWords, WORD, bit_of, input_at, mask_planes, seeded_mask_word};
 
 /// Where mask word `word` of `row` stands among the words of a raw section.
 pub(super) const fn raw_index(rows: u32, words: u32, row: u32, word: u32) -> u32 {
@@ -109,9 +107,22 @@ impl<'a> Rows<'a> {
         Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
     }
 
+    /// The plus and the minus list of the next row; `None` after the last, and where the encoding is not
+    /// [`Encoding::SignedGaps`].
+    #[inline(always)]
+    pub(crate) fn next_lists(&mut self) -> Option<[&'a [u8]; 2]> {
+        let LayerMasks::Gaps(bytes) = &mut self.masks else { return None };
+        if !Family::Gaps.is_linked() || self.row >= self.layer.weights.rows {
+            return None;
+        }
+        self.row += 1;
+        let (lists, rest) = GapRow::split(bytes)?;
+        *bytes = rest;
+        Some([lists.plus, lists.minus])
+    }
+
     /// Whether [`Rows::next_mask`] can read these rows: weights are ±1 from the seed, and no lists give
     /// signs of their own.
-    #[cfg(seedmask_dsp)]
     pub(crate) fn have_masks(&self) -> bool {
         self.layer.weights.source == Source::SeededSigns
             && self.layer.encoding != Encoding::SignedGaps
@@ -119,7 +130,6 @@ impl<'a> Rows<'a> {
 
     /// Mask and sign words of the next row; `false` after the last. Unused bits of masks are 0. Both
     /// slices hold the words of a row.
-    #[cfg(seedmask_dsp)]
     pub(crate) fn next_mask(&mut self, masks: &mut [u32], signs: &mut [u32]) -> bool {
         let (weights, row) = (self.layer.weights, self.row);
         let LayerValues::Signs(generator) = self.values else { return false };

@@ -5,26 +5,33 @@ use crate::epilogue::Epilogue;
 use crate::family::Family;
 use crate::kernel::Target;
 use crate::layer::Source;
-use crate::mask::{GapRow, LayerWeights, Row, WordRow};
+use crate::mask::{Encoding, LayerWeights, Row, WordRow};
 use crate::random::{RowWords, WORD, input_at};
 
 /// The lowest bit of each byte.
 const ONES: u32 = 0x0101_0101;
 
 pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut target: Target) {
-    let inputs = Inputs::new(x);
     let mut rows = weights.rows();
     let mut output = 0;
+    if Family::Gaps.is_linked() && weights.encoding == Encoding::SignedGaps {
+        while let Some([plus, minus]) = rows.next_lists() {
+            let sum = list(plus, x) - list(minus, x);
+            target.write(output, epilogue.row(output), sum);
+            output += 1;
+        }
+        return;
+    }
+    let inputs = Inputs::new(x);
     while let Some(mut row) = rows.next_row() {
         let sum = match &mut row {
             Row::Words(row) => words(row, &inputs),
-            Row::Gaps(row) if Family::Gaps.is_linked() => gaps(row, x),
             Row::Rice(row) if Family::Rice.is_linked() => {
                 let mut sum = 0;
                 row.visit(|kept| sum += product(kept, x));
                 sum
             }
-            // Families that are off give no such rows.
+            // Lists are done, and families that are off give no such rows.
             _ => 0,
         };
         rows.resume(row);
@@ -39,17 +46,27 @@ fn product((index, weight): (u32, i32), x: &[u8]) -> i32 {
     weight * x.get(index as usize).map_or(0, |byte| i32::from(*byte))
 }
 
-fn gaps(row: &GapRow, x: &[u8]) -> i32 {
-    list(row.plus, x) - list(row.minus, x)
-}
-
 /// Sum of the inputs that a list of gaps names.
+#[inline(never)]
 fn list(gaps: &[u8], x: &[u8]) -> i32 {
-    let mut index = usize::MAX;
-    let mut sum = 0;
-    for gap in gaps {
-        index = index.wrapping_add((*gap).into());
-        sum += x.get(index).map_or(0, |byte| i32::from(*byte));
+    let Some((first, gaps)) = gaps.split_first() else { return 0 };
+    // From the input on that was added last.
+    let mut x = x.get(usize::from(*first).wrapping_sub(1)..).unwrap_or_default();
+    let mut sum = x.first().map_or(0, |byte| i32::from(*byte));
+    let (quads, rest) = gaps.as_chunks::<4>();
+    for quad in quads {
+        let [a, b, c, d] = quad.map(usize::from);
+        let (b, d) = (a + b, c + d);
+        let (c, d) = (b + c, b + d);
+        // The largest is looked at first, so that the others need no look of their own.
+        let Some(fourth) = x.get(d) else { break };
+        let at = |index: usize| x.get(index).map_or(0, |byte| i32::from(*byte));
+        sum += at(a) + at(b) + at(c) + i32::from(*fourth);
+        x = x.get(d..).unwrap_or_default();
+    }
+    for gap in rest {
+        x = x.get(usize::from(*gap)..).unwrap_or_default();
+        sum += x.first().map_or(0, |byte| i32::from(*byte));
     }
     sum
 }

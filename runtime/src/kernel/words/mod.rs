@@ -2,9 +2,10 @@
 //! two 16-bit lanes. No CLZ, division, float or 64-bit multiplication in an inner loop.
 //!
 //! `dense` sums rows, `taps` turns a row into lists of offsets, `tile` sums those lists over some
-//! neighbouring outputs at once, `window` walks a map in tiles, `pool` pools, `add` adds.
+//! neighbouring outputs at once, `window` walks a map in tiles, `banded` does all that for ±1 weights over banded maps, `pool` pools, `add` adds.
 
 mod add;
+mod banded;
 mod dense;
 mod pool;
 mod taps;
@@ -28,8 +29,11 @@ impl Kernels for Words {
         dense::dense(weights, epilogue, x, target);
     }
 
-    fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
-        window::windows(conv, x, y, scratch);
+    #[inline(never)]
+    fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
+        if !banded::windows(conv, &x, &mut y, scratch) {
+            window::windows(conv, &x, &mut y, scratch);
+        }
     }
 
     fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
@@ -58,6 +62,12 @@ impl Lanes {
     fn add(&mut self, bytes: u32) {
         self.all = self.all.wrapping_add(bytes);
         self.high = self.high.wrapping_add(bytes >> 8 & EVEN);
+    }
+
+    /// The same with the opposite sign; only for lanes that wrap.
+    #[inline(always)]
+    fn negated(self) -> Self {
+        Self { all: self.all.wrapping_neg(), high: self.high.wrapping_neg() }
     }
 
     /// The sums of bytes 0, 1, 2 and 3.

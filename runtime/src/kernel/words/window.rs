@@ -3,41 +3,29 @@
 
 use super::taps::{Geometry, Taps};
 use super::tile;
-use crate::epilogue::Affine;
+use crate::epilogue::{Affine, Narrow};
 use crate::kernel::{BANDS, Convolution, Sink, Source};
 use crate::layer::Window;
 
-pub(super) fn windows(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
-    let window = conv.window;
-    let geometry = Geometry::new(&x.planes, window);
+pub(super) fn windows(conv: &mut Convolution, x: &Source, y: &mut Sink, scratch: &mut [u32]) {
+    let geometry = Geometry::new(&x.planes, conv.window);
     for channel in 0..y.planes.channels {
         let Some(row) = conv.rows.next_row() else { return };
         let taps = Taps::read(conv.rows, row, &geometry, scratch);
-        let plane = Plane {
-            taps: &taps,
-            affine: conv.epilogue.row(conv.first + channel),
-            low: conv.low,
-            reach: reach(&x, window),
-            stride: if x.planes.split { 1 } else { window.stride[1].into() },
-            bands: x.planes.bands,
-        };
-        for line in 0..y.planes.rows() {
-            let start = corner(&x, window, line);
-            let outputs = y.planes.row_mut(y.bytes, channel, line);
-            plane.line(x.bytes.get(start..).unwrap_or(&[]), outputs);
-        }
+        let affine = conv.epilogue.row(conv.first + channel);
+        Plane::new(&taps, conv, affine, x).lines(channel, x, y);
     }
 }
 
 /// Where the window of the first output of `line` begins; the halo covers the padding.
-fn corner(x: &Source, window: &Window, line: usize) -> usize {
+pub(super) fn corner(x: &Source, window: &Window, line: usize) -> usize {
     let [top, left, ..] = window.padding.map(usize::from);
     let first = x.planes.corner(top, left).unwrap_or(0);
     line * usize::from(window.stride[0]) * x.planes.stride() + first
 }
 
 /// The largest offset of a tap.
-fn reach(x: &Source, window: &Window) -> usize {
+pub(super) fn reach(x: &Source, window: &Window) -> usize {
     let [height, width] = window.kernel.map(usize::from);
     let planes = x.planes.channels.saturating_sub(1) * x.planes.plane();
     // Of two neighbouring columns one is the farther, whichever way they lie.
@@ -49,16 +37,57 @@ fn reach(x: &Source, window: &Window) -> usize {
 const WIDE: bool = cfg!(feature = "wide-tiles");
 
 /// One output channel.
-struct Plane<'t> {
+pub(super) struct Plane<'t> {
     taps: &'t Taps<'t>,
+    window: &'t Window,
     affine: Affine,
+    /// The same in 32 bits.
+    narrow: Option<Narrow>,
     low: u8,
     reach: usize,
     stride: usize,
     bands: usize,
 }
 
-impl Plane<'_> {
+impl<'t> Plane<'t> {
+    pub(super) fn new(
+        taps: &'t Taps<'t>,
+        conv: &Convolution<'_, 't>,
+        affine: Affine,
+        x: &Source,
+    ) -> Self {
+        let window = conv.window;
+        Self {
+            taps,
+            window,
+            affine,
+            narrow: affine.narrow(),
+            low: conv.low,
+            reach: reach(x, window),
+            stride: if x.planes.split { 1 } else { window.stride[1].into() },
+            bands: x.planes.bands,
+        }
+    }
+
+    /// Every row of outputs of `channel`.
+    #[inline(never)]
+    pub(super) fn lines(&self, channel: usize, x: &Source, y: &mut Sink) {
+        for line in 0..y.planes.rows() {
+            let start = corner(x, self.window, line);
+            let outputs = y.planes.row_mut(y.bytes, channel, line);
+            self.line(x.bytes.get(start..).unwrap_or(&[]), outputs);
+        }
+    }
+
+    /// The epilogue, in 32 bits where these suffice.
+    #[inline]
+    fn activation(&self, sum: i32) -> u8 {
+        match self.narrow {
+            Some(narrow) if sum.unsigned_abs() <= 1 << 15 => narrow.activation(sum, self.low),
+            _ => self.affine.activation(sum, self.low),
+        }
+    }
+
     /// One row of outputs; the window of the first begins at the first byte of `x`.
     fn line(&self, x: &[u8], outputs: &mut [u8]) {
         if self.bands > 1 && self.stride > 1 {
@@ -74,7 +103,7 @@ impl Plane<'_> {
             let mut outputs = outputs.get_mut(at..at + size).unwrap_or(&mut []).iter_mut();
             let write = |sum| {
                 if let Some(output) = outputs.next() {
-                    *output = self.affine.activation(sum, self.low);
+                    *output = self.activation(sum);
                 }
             };
             self.tile(size, x, write);
@@ -91,7 +120,7 @@ impl Plane<'_> {
             let mut outputs = outputs.iter_mut();
             tile::by_one::<u32>(x.get(start..).unwrap_or(&[]), self.taps, |sum| {
                 if let Some(output) = outputs.next() {
-                    *output = self.affine.activation(sum, self.low);
+                    *output = self.activation(sum);
                 }
             });
         }
