@@ -136,7 +136,10 @@ enum Counts<'a> {
 
 /// Rows of raw masks and seeded signs.
 struct Pairs<'a> {
+    /// Whole blocks.
     x: &'a [u8],
+    /// Inputs of a row.
+    inputs: usize,
     masks: &'a [[u8; 4]],
     counts: Counts<'a>,
     generator: Generator,
@@ -159,63 +162,60 @@ impl<'a> Pairs<'a> {
         let x = x.get(..words * WORD)?;
         let fits = words > 0 && x.as_ptr().align_offset(4) == 0;
         let generator = Generator::new(weights.seed, Stream::Signs);
-        fits.then_some(Self { x, masks, counts, generator, index: weights.first, words })
+        let inputs = weights.weights.inputs as usize;
+        fits.then_some(Self { x, inputs, masks, counts, generator, index: weights.first, words })
     }
 
-    /// The sums of the next rows: an even count, but for the last rows.
+    /// The sums of the next rows: an even count of at most [`ROWS`], but for the last rows.
     fn sums(&mut self, sums: &mut [i32]) {
+        let mut walked = [[0; 2]; ROWS];
+        let counts = self.counts.take(sums.len(), &mut walked);
         let (pairs, lone) = sums.as_chunks_mut::<2>();
         let of_pairs = 2 * self.words * pairs.len();
-        let (masks, rest) = self.masks.split_at_checked(of_pairs).unwrap_or_default();
-        self.pairs(self.x, masks, self.index, pairs.as_flattened_mut());
+        let (masks, after) = self.masks.split_at_checked(of_pairs).unwrap_or_default();
+        self.pairs(self.x, self.inputs, masks, counts, self.index, pairs.as_flattened_mut());
         self.index = self.index.wrapping_add((self.words * pairs.len()) as u32);
-        self.masks = rest;
-        if let [sum] = lone {
-            *sum = self.lone();
-        }
-        match &mut self.counts {
-            Counts::Stored(counts) => {
-                let (now, rest) = counts.split_at_checked(sums.len()).unwrap_or_default();
-                *counts = rest;
-                for (sum, minus) in sums.iter_mut().zip(now) {
-                    *sum -= 128 * i32::from(u16::from_le_bytes(*minus));
-                }
-            }
-            Counts::Walked(rows) => {
-                for sum in sums {
-                    if let Some(Row::Words(row)) = rows.next_row() {
-                        *sum -= 128 * row.minus_count() as i32;
-                    }
-                }
-            }
+        self.masks = after;
+        if let ([sum], Some(minus)) = (lone, counts.last()) {
+            *sum = self.lone() - 128 * i32::from(u16::from_le_bytes(*minus));
         }
     }
 
-    /// `Σ |t − b|` of pairs of rows: see [`lanes`].
-    fn pairs(&self, x: &[u8], masks: &[[u8; 4]], index: u32, sums: &mut [i32]) {
+    /// The sums of pairs of rows of `inputs` inputs: see [`lanes`].
+    fn pairs(
+        &self,
+        x: &[u8],
+        inputs: usize,
+        masks: &[[u8; 4]],
+        counts: &[[u8; 2]],
+        index: u32,
+        sums: &mut [i32],
+    ) {
         let words = x.len() / WORD;
-        if sums.is_empty() || masks.len() < words * sums.len() {
+        let room = words > 0 && masks.len() >= words * sums.len() && counts.len() >= sums.len();
+        if sums.is_empty() || !room {
             return;
         }
-        let x = x.as_ptr_range();
         let (start, key) = self.generator.parts();
         let sums = sums.as_mut_ptr_range();
         let mut pairs = lanes::Pairs {
-            x: x.start,
-            x_end: x.end,
-            masks: masks.as_ptr().cast(),
-            counter: start.wrapping_add(index).wrapping_sub(x.start.addr() as u32 >> 5),
-            key,
+            x: x.as_ptr(),
             words: words as u32,
+            long_tail: u32::from(inputs.wrapping_sub(1) % WORD >= WORD / 2),
+            masks: masks.as_ptr().cast(),
+            counts: counts.as_ptr().cast(),
             sums: sums.start,
             sums_end: sums.end,
+            counter: start.wrapping_add(index).wrapping_sub(x.as_ptr().addr() as u32 >> 5),
+            key,
         };
-        // SAFETY: `new` saw to whole blocks at a multiple of 4; `masks` holds the words of all rows that
-        // `sums` has room for, an even count.
+        // SAFETY: `new` saw to whole blocks at a multiple of 4; `masks` and `counts` hold those of all
+        // rows that `sums` has room for, an even count.
         unsafe { lanes::sums(&mut pairs) };
     }
 
-    /// `Σ |t − b|` of a last row without a partner: it gets one that keeps nothing, block by block.
+    /// What a last row without a partner adds up to, block by block beside one that keeps nothing;
+    /// 128 too much for each kept minus.
     fn lone(&self) -> i32 {
         const BLOCKS: usize = 4;
         let mut total = 0;
@@ -224,11 +224,37 @@ impl<'a> Pairs<'a> {
             let mut paired = [[0; 4]; 2 * BLOCKS];
             paired.iter_mut().step_by(2).zip(masks).for_each(|(to, mask)| *to = *mask);
             let mut sums = [0; 2];
-            self.pairs(x, &paired, index, &mut sums);
+            self.pairs(x, x.len(), &paired, &[[0; 2]; 2], index, &mut sums);
             total += sums[0];
             index = index.wrapping_add(BLOCKS as u32);
         }
         total
+    }
+}
+
+impl<'a> Counts<'a> {
+    /// Those of the next `rows` rows, little-endian; `walked` has room for them.
+    #[inline(always)]
+    fn take<'w>(&mut self, rows: usize, walked: &'w mut [[u8; 2]]) -> &'w [[u8; 2]]
+    where
+        'a: 'w,
+    {
+        match self {
+            Counts::Stored(stored) => {
+                let (now, rest) = stored.split_at_checked(rows).unwrap_or_default();
+                *stored = rest;
+                now
+            }
+            Counts::Walked(rest) => {
+                let walked = walked.get_mut(..rows).unwrap_or_default();
+                for to in &mut *walked {
+                    if let Some(Row::Words(row)) = rest.next_row() {
+                        *to = (row.minus_count() as u16).to_le_bytes();
+                    }
+                }
+                walked
+            }
+        }
     }
 }
 

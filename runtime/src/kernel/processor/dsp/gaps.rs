@@ -41,42 +41,10 @@ macro_rules! addresses {
     };
 }
 
-/// One list: `$add` (add or sub) its inputs to r3. r2 has the count of entries, r12 and lr the next
-/// two words, r0 points behind these. Leaves the input loaded last in r1 and in r2 how often it was
-/// loaded in vain.
-macro_rules! list {
-    ($add:literal, $pair:literal, $end:literal) => {
+/// Eight gaps: the two words in r12 and lr, which the next two replace.
+macro_rules! eight {
+    ($add:literal) => {
         concat!(
-            "ldr r11, [sp, #8]\n",
-            // Eight for two words of gaps, four for another, and three less the filling.
-            "adds r2, #3\n",
-            "lsls r4, r2, #30\n",
-            "bcc ",
-            $pair,
-            "f\n",
-            addresses!("r11", "r12", "r4", "r5", "r6", "r11"),
-            "ldrb r4, [r4]\n",
-            "ldrb r5, [r5]\n",
-            "ldrb r6, [r6]\n",
-            "ldrb r1, [r11]\n",
-            "mov r12, lr\n",
-            "ldr lr, [r0], #4\n",
-            $add,
-            " r3, r4\n",
-            $add,
-            " r3, r5\n",
-            $add,
-            " r3, r6\n",
-            $add,
-            " r3, r1\n",
-            $pair,
-            ":\n",
-            "subs r2, #8\n",
-            "bmi ",
-            $end,
-            "f\n",
-            ".p2align 2\n",
-            "9:\n",
             addresses!("r11", "r12", "r4", "r5", "r6", "r7"),
             addresses!("r7", "lr", "r8", "r9", "r10", "r11"),
             "ldrb r4, [r4]\n",
@@ -89,7 +57,6 @@ macro_rules! list {
             "ldrb r1, [r11]\n",
             "ldr r12, [r0], #4\n",
             "ldr lr, [r0], #4\n",
-            "subs r2, #8\n",
             $add,
             " r3, r4\n",
             $add,
@@ -106,7 +73,55 @@ macro_rules! list {
             " r3, r10\n",
             $add,
             " r3, r1\n",
+        )
+    };
+}
+
+/// One list: `$add` (add or sub) its inputs to r3. r2 has the count of entries, r12 and lr the next
+/// two words, r0 points behind these. Leaves the input loaded last in r1 and in r2 how often it was
+/// loaded in vain.
+macro_rules! list {
+    ($add:literal, $eights:literal, $end:literal) => {
+        concat!(
+            "ldr r11, [sp, #8]\n",
+            // Eight for two words of gaps, four for another, and three less the filling.
+            "adds r2, #3\n",
+            "lsls r4, r2, #30\n",
+            "bcc ",
+            $eights,
+            "f\n",
+            addresses!("r11", "r12", "r4", "r5", "r6", "r11"),
+            "ldrb r4, [r4]\n",
+            "ldrb r5, [r5]\n",
+            "ldrb r6, [r6]\n",
+            "ldrb r1, [r11]\n",
+            "mov r12, lr\n",
+            "ldr lr, [r0], #4\n",
+            $add,
+            " r3, r4\n",
+            $add,
+            " r3, r5\n",
+            $add,
+            " r3, r6\n",
+            $add,
+            " r3, r1\n",
+            $eights,
+            ":\n",
+            "subs r2, #16\n",
+            "bmi 8f\n",
+            ".p2align 2\n",
+            "9:\n",
+            eight!($add),
+            eight!($add),
+            "subs r2, #16\n",
             "bpl 9b\n",
+            "8:\n",
+            // One more, or none.
+            "adds r2, #8\n",
+            "bmi ",
+            $end,
+            "f\n",
+            eight!($add),
             $end,
             ":\n",
             "mvn r2, r2\n",

@@ -3,7 +3,7 @@
 //! A byte of `b` is 128 where the sign of its input is −1, else 0. `UADD8 m, m, m` moves the next
 //! four mask bits into the flags, `SEL t, x, b` keeps `x` or masks it with `b` itself, and
 //! `USADA8 sum, t, b` adds |t − b|: `x` for a kept plus, 128 − `x` for a kept minus, nothing where it
-//! is masked. What is too much, 128 for each kept minus, is known beforehand.
+//! is masked. What is too much, 128 for each kept minus, is taken off at the end.
 
 use core::arch::naked_asm;
 
@@ -12,21 +12,23 @@ use core::arch::naked_asm;
 pub(super) struct Pairs {
     /// The inputs: whole blocks of 32, at a multiple of 4.
     pub(super) x: *const u8,
-    /// End of the inputs that are looked at.
-    pub(super) x_end: *const u8,
+    /// Mask words a row: blocks of inputs.
+    pub(super) words: u32,
+    /// Where an odd count of blocks ends with one that is not half used: not 0.
+    pub(super) long_tail: u32,
     /// The mask words of the next pair, word by word for both rows.
     pub(super) masks: *const u8,
+    /// How many kept weights of the next rows are −1: a little-endian `u16` each.
+    pub(super) counts: *const u8,
+    /// Where the sums of the next pair go.
+    pub(super) sums: *mut i32,
+    /// End of the sums.
+    pub(super) sums_end: *mut i32,
     /// The generator's counter at the first word of the next pair, less the address of the inputs
     /// in blocks.
     pub(super) counter: u32,
     /// The generator's key.
     pub(super) key: u32,
-    /// Mask words a row.
-    pub(super) words: u32,
-    /// Where the sums of the next pair go.
-    pub(super) sums: *mut i32,
-    /// End of the sums.
-    pub(super) sums_end: *mut i32,
 }
 
 /// One row's part of a step: `$x` four inputs, `$m` the mask, `$a` the sum, `$s` how the word of
@@ -63,115 +65,148 @@ macro_rules! step {
     };
 }
 
-/// 32 inputs of both rows; the signs are in r6. r0 x, r1 masks, r3 0x80808080, r4 and r5 masks, r8
-/// and r9 sums, r7, r10 and r11 inputs, r12 and lr the work of a step.
-macro_rules! word {
+/// The first 16 inputs of a block. r0 the inputs, r3 0x80808080, r4 and r5 masks, r6 signs, r8 and r9
+/// sums, r2, r7, r10 and r11 inputs, r12 and lr the work of a step.
+macro_rules! first_half {
     () => {
         concat!(
-            "ldr r5, [r1, #4]\n",
-            "ldr r4, [r1], #8\n",
-            "ldm r0!, {{r7, r10, r11}}\n",
-            step!("r7", "", ", ror #20"),
-            step!("r10", ", lsl #1", ", ror #19"),
-            step!("r11", ", lsl #2", ", ror #18"),
-            "ldm r0!, {{r7, r10, r11}}\n",
-            step!("r7", ", lsl #3", ", ror #17"),
-            step!("r10", ", lsl #4", ", ror #16"),
-            step!("r11", ", lsl #5", ", ror #15"),
-            "ldm r0!, {{r7, r10}}\n",
-            step!("r7", ", lsl #6", ", ror #14"),
-            step!("r10", ", lsl #7", ", ror #13"),
+            "ldm r0!, {{r2, r7, r10, r11}}\n",
+            step!("r2", "", ", ror #20"),
+            step!("r7", ", lsl #1", ", ror #19"),
+            step!("r10", ", lsl #2", ", ror #18"),
+            step!("r11", ", lsl #3", ", ror #17"),
         )
     };
 }
 
-/// The generator's words for this block (r6) and the next (r7, put on the stack). The counter runs
-/// with the address of the inputs.
-macro_rules! two_words_of_signs {
+/// The last 16.
+macro_rules! last_half {
     () => {
         concat!(
-            // counter, key, both factors
-            "ldm sp, {{r7, r10, r11, r12}}\n",
-            "add r6, r7, r0, lsr #5\n",
-            "add r7, r6, #1\n",
-            "eor r6, r6, r6, lsr #16\n",
-            "eor r7, r7, r7, lsr #16\n",
-            "mul r6, r6, r11\n",
-            "mul r7, r7, r11\n",
-            "eor r6, r6, r10\n",
-            "eor r7, r7, r10\n",
-            "eor r6, r6, r6, lsr #15\n",
-            "eor r7, r7, r7, lsr #15\n",
-            "mul r6, r6, r12\n",
-            "mul r7, r7, r12\n",
-            "eor r6, r6, r6, lsr #16\n",
-            "eor r7, r7, r7, lsr #16\n",
+            "ldm r0!, {{r2, r7, r10, r11}}\n",
+            step!("r2", ", lsl #4", ", ror #16"),
+            step!("r7", ", lsl #5", ", ror #15"),
+            step!("r10", ", lsl #6", ", ror #14"),
+            step!("r11", ", lsl #7", ", ror #13"),
         )
     };
 }
 
-/// Writes `Σ |t − b|` of two rows after the other until the end of the sums, and moves masks, counter
-/// and sums on.
+/// A block whose mask words come next.
+macro_rules! block {
+    () => {
+        concat!("ldr r5, [r1, #4]\n", "ldr r4, [r1], #8\n", first_half!(), last_half!())
+    };
+}
+
+/// Writes the sums of two rows after the other until the end of the sums, and moves masks, counts,
+/// counter and sums on.
 ///
 /// # Safety
-/// The pointers of `pairs` are valid for what their fields say: inputs up to their end, mask words and
-/// sums of all pairs. `x_end − x` is `32 · words`, `words` is not 0, and the room for sums is that of one
-/// or more pairs.
+/// The pointers of `pairs` are valid for what their fields say: `words` blocks of inputs, mask words,
+/// counts and sums of all pairs. There is at least one block, and room for the sums of one or more
+/// pairs.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn sums(pairs: &mut Pairs) {
     naked_asm!(
         "push {{r4-r11, lr}}",
-        // sp: counter, key, factors, the next block's signs, pairs
+        // sp: the last two blocks, counter, key, factors, the second block's signs, pairs
         "sub sp, #28",
-        "str r0, [sp, #20]",
-        "movw r6, #0x352d",
-        "movt r6, #0x7feb",
-        "movw r7, #0xa68b",
-        "movt r7, #0x846c",
-        "strd r6, r7, [sp, #8]",
-        "ldr r1, [r0, #8]",
-        "ldrd r4, r5, [r0, #12]",
-        "strd r4, r5, [sp]",
+        "str r0, [sp, #24]",
+        "movw r11, #0x352d",
+        "movt r11, #0x7feb",
+        "movw r12, #0xa68b",
+        "movt r12, #0x846c",
+        "ldrd r7, r10, [r0, #28]",
+        "ldrd r2, r4, [r0]",
+        "bic r4, r4, #1",
+        "add r2, r2, r4, lsl #5",
+        "sub r2, #64",
+        "stm sp, {{r2, r7, r10, r11, r12}}",
         "mov r3, #0x80808080",
+        "ldr r1, [r0, #12]",
         // A pair of rows.
         "2:",
-        "ldr r12, [sp, #20]",
-        "ldrd r0, r2, [r12]",
-        "ldr r4, [r12, #20]",
+        "ldr r12, [sp, #24]",
+        "ldrd r0, r4, [r12]",
         "mov r8, #0",
         "mov r9, #0",
-        "lsls r4, r4, #31",
+        "lsls r5, r4, #31",
         "beq 3f",
-        // An odd count of blocks: the first one is run as the second of two.
+        // The last one of an odd count of blocks.
+        "ldr lr, [r12, #8]",
+        "add r0, r0, r4, lsl #5",
         "sub r0, #32",
-        two_words_of_signs!(),
-        "add r0, #32",
-        "mov r6, r7",
-        "b 4f",
+        "add r4, r1, r4, lsl #3",
+        "ldr r5, [r4, #-4]",
+        "ldr r4, [r4, #-8]",
+        "ldm sp, {{r2, r7, r10, r11, r12}}",
+        "add r6, r7, r0, lsr #5",
+        "eor r6, r6, r6, lsr #16",
+        "mul r6, r6, r11",
+        "eor r6, r6, r10",
+        "eor r6, r6, r6, lsr #15",
+        "mul r6, r6, r12",
+        "eor r6, r6, r6, lsr #16",
+        "cmp lr, #0",
+        first_half!(),
+        "beq 5f",
+        last_half!(),
+        "5:",
+        "ldr r12, [sp, #24]",
+        "ldrd r0, r4, [r12]",
+        "cmp r4, #1",
+        "beq 4f",
         // Two blocks.
         ".p2align 2",
         "3:",
-        two_words_of_signs!(),
-        "str r7, [sp, #16]",
-        word!(),
-        "ldr r6, [sp, #16]",
-        "4:",
-        word!(),
+        "ldm sp, {{r2, r7, r10, r11, r12}}",
+        // The flags of this hold until the end of the second block.
         "cmp r0, r2",
+        // The counter runs with the address of the inputs.
+        "add r6, r7, r0, lsr #5",
+        "add r7, r6, #1",
+        "eor r6, r6, r6, lsr #16",
+        "eor r7, r7, r7, lsr #16",
+        "mul r6, r6, r11",
+        "mul r7, r7, r11",
+        "eor r6, r6, r10",
+        "eor r7, r7, r10",
+        "eor r6, r6, r6, lsr #15",
+        "eor r7, r7, r7, lsr #15",
+        "mul r6, r6, r12",
+        "mul r7, r7, r12",
+        "eor r6, r6, r6, lsr #16",
+        "eor r7, r7, r7, lsr #16",
+        "str r7, [sp, #20]",
+        block!(),
+        "ldr r6, [sp, #20]",
+        block!(),
         "bne 3b",
-        // The next pair's counter, sums.
-        "ldr r12, [sp, #20]",
-        "ldr r4, [r12, #20]",
-        "ldr r5, [sp]",
-        "ldrd r6, r7, [r12, #24]",
-        "add r5, r5, r4",
-        "str r5, [sp]",
-        "strd r8, r9, [r6], #8",
-        "str r6, [r12, #24]",
-        "cmp r6, r7",
+        "4:",
+        // What is too much; the next pair's masks, counter, counts and sums.
+        "ldr r12, [sp, #24]",
+        "ldr r7, [sp, #4]",
+        "ldr r4, [r12, #4]",
+        "ldr r2, [r12, #16]",
+        "ldrd r10, r11, [r12, #20]",
+        "ldr r6, [r2], #4",
+        "str r2, [r12, #16]",
+        "lsls r5, r4, #31",
+        "it ne",
+        "addne r1, #8",
+        "add r7, r7, r4",
+        "str r7, [sp, #4]",
+        "uxth r5, r6",
+        "lsr r6, r6, #16",
+        "sub r8, r8, r5, lsl #7",
+        "sub r9, r9, r6, lsl #7",
+        "strd r8, r9, [r10], #8",
+        "str r10, [r12, #20]",
+        "cmp r10, r11",
         "bne 2b",
-        "str r1, [r12, #8]",
-        "str r5, [r12, #12]",
+        "str r1, [r12, #12]",
+        "str r7, [r12, #28]",
         "add sp, #28",
         "pop {{r4-r11, pc}}",
     )

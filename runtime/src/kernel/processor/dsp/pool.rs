@@ -54,9 +54,11 @@ fn halve(memory: &mut [u8], x: &Placed, y: &Placed) -> Option<()> {
         return None;
     }
     let step = from.stride();
-    for channel in 0..to.channels {
-        let mut upper = x.row_start(channel, 0);
-        let mut out = y.row_start(channel, 0);
+    let (mut next_upper, mut next_out) = (x.row_start(0, 0), y.row_start(0, 0));
+    for _ in 0..to.channels {
+        let (mut upper, mut out) = (next_upper, next_out);
+        next_upper += from.plane();
+        next_out += to.plane();
         let block = if banded { 2 } else { 4 };
         if to.width.is_multiple_of(block) && to.width > 0 && to.rows() > 0 {
             // SAFETY: as below, for all rows of the plane.
