@@ -112,18 +112,28 @@ fn exact(affine: u32, sum: i32) -> i64 {
     (u64::from(high) << 32 | u64::from(low)) as i64
 }
 
-/// A logit in Q16.
+/// `exact >> 8`, saturated: a logit in Q16.
 #[inline(always)]
 fn saturated(exact: i64) -> i32 {
-    let shifted = exact >> 8;
-    let narrow = shifted as i32;
-    if i64::from(narrow) == shifted {
-        narrow
-    } else if shifted < 0 {
-        i32::MIN
-    } else {
-        i32::MAX
+    let logit;
+    // SAFETY: registers only.
+    unsafe {
+        asm!(
+            "lsr {low}, {low}, #8",
+            "orr {low}, {low}, {high}, lsl #24",
+            "asr {high}, {high}, #8",
+            // What was shifted out of reach must be copies of the sign.
+            "cmp {high}, {low}, asr #31",
+            "mvn {most}, #0x80000000",
+            "it ne",
+            "eorne {low}, {most}, {high}, asr #31",
+            low = inout(reg) exact as u32 => logit,
+            high = inout(reg) (exact >> 32) as u32 => _,
+            most = out(reg) _,
+            options(pure, nomem, nostack),
+        );
     }
+    logit
 }
 
 /// How many kept weights of each row are −1.
@@ -168,8 +178,28 @@ impl<'a> Pairs<'a> {
 
     /// The sums of the next rows: an even count of at most [`ROWS`], but for the last rows.
     fn sums(&mut self, sums: &mut [i32]) {
-        let mut walked = [[0; 2]; ROWS];
-        let counts = self.counts.take(sums.len(), &mut walked);
+        let rows = sums.len();
+        match &mut self.counts {
+            Counts::Stored(stored) => {
+                let (counts, rest) = stored.split_at_checked(rows).unwrap_or_default();
+                *stored = rest;
+                self.counted(counts, sums);
+            }
+            Counts::Walked(walked) => {
+                let mut counts = [[0; 2]; ROWS];
+                for to in counts.iter_mut().take(rows) {
+                    if let Some(Row::Words(row)) = walked.next_row() {
+                        *to = (row.minus_count() as u16).to_le_bytes();
+                    }
+                }
+                self.counted(counts.get(..rows).unwrap_or_default(), sums);
+            }
+        }
+    }
+
+    /// The same, given the little-endian counts of kept weights −1.
+    #[inline(never)]
+    fn counted(&mut self, counts: &[[u8; 2]], sums: &mut [i32]) {
         let (pairs, lone) = sums.as_chunks_mut::<2>();
         let of_pairs = 2 * self.words * pairs.len();
         let (masks, after) = self.masks.split_at_checked(of_pairs).unwrap_or_default();
@@ -229,32 +259,6 @@ impl<'a> Pairs<'a> {
             index = index.wrapping_add(BLOCKS as u32);
         }
         total
-    }
-}
-
-impl<'a> Counts<'a> {
-    /// Those of the next `rows` rows, little-endian; `walked` has room for them.
-    #[inline(always)]
-    fn take<'w>(&mut self, rows: usize, walked: &'w mut [[u8; 2]]) -> &'w [[u8; 2]]
-    where
-        'a: 'w,
-    {
-        match self {
-            Counts::Stored(stored) => {
-                let (now, rest) = stored.split_at_checked(rows).unwrap_or_default();
-                *stored = rest;
-                now
-            }
-            Counts::Walked(rest) => {
-                let walked = walked.get_mut(..rows).unwrap_or_default();
-                for to in &mut *walked {
-                    if let Some(Row::Words(row)) = rest.next_row() {
-                        *to = (row.minus_count() as u16).to_le_bytes();
-                    }
-                }
-                walked
-            }
-        }
     }
 }
 
