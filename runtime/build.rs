@@ -3,11 +3,15 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(seedmask_dsp)");
+    println!("cargo::rustc-check-cfg=cfg(seedmask_dsp, seedmask_armv8m)");
     let target = std::env::var("TARGET").unwrap_or_default();
     // Armv8-M has the extension or not; the compiler does not tell, so the user does.
     let chosen = std::env::var_os("CARGO_FEATURE_DSP").is_some();
-    if target.starts_with("thumbv7em") || (target.starts_with("thumbv8m.main") && chosen) {
+    let armv8m = target.starts_with("thumbv8m.main");
+    if target.starts_with("thumbv7em") || (armv8m && chosen) {
         println!("cargo::rustc-cfg=seedmask_dsp");
+    }
+    if armv8m {
+        println!("cargo::rustc-cfg=seedmask_armv8m");
     }
 }

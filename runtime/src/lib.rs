@@ -45,7 +45,8 @@
 //! `add`, `magnitudes`, `stored`, `rice`, `gaps` and `seeded-masks` link a [`Family`] each. A file that
 //! needs one that is off is refused with [`ParseError::Disabled`].
 //!
-//! `write`: make artifacts (needs an allocator). `defmt`: `Format` for errors and outputs.
+//! `dsp`: use the DSP extension of an Armv8-M core that has it (most Cortex-M33, all M55 and M85); a
+//! Cortex-M4 or M7 always does. `write`: make artifacts (needs an allocator). `defmt`: `Format` for errors and outputs.
 #![no_std]
 #![deny(unsafe_code)]
 

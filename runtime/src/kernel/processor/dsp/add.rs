@@ -62,6 +62,7 @@ unsafe extern "C" fn add_words(
     rule: &Narrow,
 ) {
     naked_asm!(
+        cpu!(),
         "push {{r4-r11, lr}}",
         "ldr r4, [sp, #36]",
         "ldm r4, {{r4, r5, r6, r7}}",

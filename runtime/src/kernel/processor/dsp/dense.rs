@@ -76,6 +76,7 @@ fn exact(affine: u32, sum: i32) -> i64 {
     // SAFETY: registers only.
     unsafe {
         asm!(
+            cpu!(),
             // Fractions with their hidden bit, where the exponent is not 0; exponents less one.
             "bic {f}, {w}, #0xfc00fc00",
             "lsr {e}, {w}, #10",
@@ -119,6 +120,7 @@ fn saturated(exact: i64) -> i32 {
     // SAFETY: registers only.
     unsafe {
         asm!(
+            cpu!(),
             "lsr {low}, {low}, #8",
             "orr {low}, {low}, {high}, lsl #24",
             "asr {high}, {high}, #8",

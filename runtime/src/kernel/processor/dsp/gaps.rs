@@ -143,6 +143,7 @@ pub(super) unsafe extern "C" fn sums(
     sums_end: *mut i32,
 ) -> *const u8 {
     naked_asm!(
+        cpu!(),
         "push {{r4-r11, lr}}",
         // sp: sums, their end, before, the row's counts
         "sub sp, #20",

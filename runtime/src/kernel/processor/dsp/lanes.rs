@@ -109,6 +109,7 @@ macro_rules! block {
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn sums(pairs: &mut Pairs) {
     naked_asm!(
+        cpu!(),
         "push {{r4-r11, lr}}",
         // sp: the last two blocks, counter, key, factors, the second block's signs, pairs
         "sub sp, #28",

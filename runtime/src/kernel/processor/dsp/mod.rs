@@ -4,6 +4,22 @@
 //! `dense` chooses between `lanes` (a mask bit a weight) and `gaps` (lists); `pool` and `add` are a
 //! few instructions each. What has no routine here is left to [`crate::kernel::Words`].
 
+/// Armv8-M has these instructions or not, and assemblers take them for a core that does.
+#[cfg(seedmask_armv8m)]
+macro_rules! cpu {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+
+/// Armv7E-M always has them.
+#[cfg(not(seedmask_armv8m))]
+macro_rules! cpu {
+    () => {
+        ""
+    };
+}
+
 mod add;
 mod conv;
 mod dense;

@@ -27,6 +27,7 @@ fn max4(a: u32, b: u32) -> u32 {
     // SAFETY: registers only.
     unsafe {
         asm!(
+            cpu!(),
             "usub8 {most}, {a}, {b}",
             "sel {most}, {a}, {b}",
             a = in(reg) a,
@@ -125,6 +126,7 @@ struct Plane {
 #[unsafe(naked)]
 unsafe extern "C" fn halve_plain_plane(plane: &Plane) {
     naked_asm!(
+        cpu!(),
         "push {{r4-r11, lr}}",
         // r0 upper, r2 out, lr step, r9 blocks, r10 and r11 to the next row, r12 rows
         "ldr lr, [r0, #8]",
@@ -177,6 +179,7 @@ unsafe extern "C" fn halve_plain_plane(plane: &Plane) {
 #[unsafe(naked)]
 unsafe extern "C" fn halve_banded_plane(plane: &Plane) {
     naked_asm!(
+        cpu!(),
         "push {{r4-r11, lr}}",
         // r0 upper, r2 out, r9 plane, r10 rows, r11 step
         "mov r9, r0",
@@ -273,6 +276,7 @@ fn add_bytes(bytes: &[u8], mut sum: u32) -> u32 {
         // SAFETY: registers only.
         unsafe {
             asm!(
+                cpu!(),
                 "usada8 {sum}, {word}, {zero}, {sum}",
                 word = in(reg) u32::from_le_bytes(*word),
                 zero = in(reg) 0,
