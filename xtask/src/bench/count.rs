@@ -154,7 +154,7 @@ pub fn count<'s>(
                 (cost(subject, "infer 0", 0)?, layers)
             }
         };
-        let startup = cost(subject, "startup 0", 0)?;
+        let startup = cost(subject, "startup 0", hot)?;
         counted.push(Counted { subject, run, startup, layers });
     }
     Ok(counted)

@@ -141,6 +141,10 @@ fn show(all: &[Counted], target: &str, detailed: bool) {
             share(subject.artifact.len(), bytes.map(|[_, file]| file)),
         );
         run.hot.iter().for_each(|line| println!("    {line}"));
+        if detailed {
+            println!("  {:<40} {:>12} {:>12}", "start-up", startup.instructions, startup.cycles);
+            startup.hot.iter().for_each(|line| println!("    {line}"));
+        }
         for (layer, cost) in layers.iter().filter(|_| detailed) {
             println!("  {layer:<40} {:>12} {:>12}", cost.instructions, cost.cycles);
             cost.hot.iter().for_each(|line| println!("    {line}"));
