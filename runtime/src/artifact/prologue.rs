@@ -136,22 +136,53 @@ impl Prologue {
 pub(crate) fn checksum(file: &[u8]) -> u32 {
     let Some((before, rest)) = file.split_at_checked(CHECKSUM_AT) else { return 0 };
     let Some((_, after)) = rest.split_at_checked(4) else { return 0 };
-    let mut digest = CRC.digest();
-    digest.update(before);
-    digest.update(after);
-    digest.finalize()
+    !crc(crc(!0, before), after)
 }
 
 /// CRC-32 of a mask: its encoding, its parameter, its section. What `same as` binds to.
 pub(crate) fn mask_checksum(encoding: Encoding, section: &[u8]) -> u32 {
-    let mut digest = CRC.digest();
-    digest.update(&encoding.id());
-    digest.update(section);
-    digest.finalize()
+    !crc(crc(!0, &encoding.id()), section)
 }
 
-/// Without a table: it would take 1 KB of flash, and a file is read once.
-const CRC: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::CRC_32_ISO_HDLC);
+/// Bits of a [`TABLE`]'s index: 1 KB of flash where that is little, 64 bytes on the small cores.
+const TABLE_BITS: u32 = if cfg!(any(seedmask_dsp, target_pointer_width = "64")) { 8 } else { 4 };
+
+/// What the lowest [`TABLE_BITS`] of a CRC-32 (ISO-HDLC, reflected) become when they are shifted out.
+static TABLE: [u32; 1 << TABLE_BITS] = {
+    let mut table = [0; 1 << TABLE_BITS];
+    let mut index = 0;
+    while index < table.len() {
+        let mut crc = index as u32;
+        let mut bit = 0;
+        while bit < TABLE_BITS {
+            crc = crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 };
+            bit += 1;
+        }
+        table[index] = crc;
+        index += 1;
+    }
+    table
+};
+
+/// The CRC-32 of what came before and `bytes`, without the final complement. Words at a time: start-up
+/// spends most of its time here.
+fn crc(before: u32, bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks::<4>();
+    let crc = words.iter().fold(before, |crc, word| {
+        let crc = crc ^ u32::from_le_bytes(*word);
+        shift_byte(shift_byte(shift_byte(shift_byte(crc))))
+    });
+    rest.iter().fold(crc, |crc, byte| shift_byte(crc ^ u32::from(*byte)))
+}
+
+#[inline(always)]
+fn shift_byte(crc: u32) -> u32 {
+    let shift = |crc: u32| {
+        let entry = TABLE.get(crc as usize % TABLE.len()).copied().unwrap_or(0);
+        crc >> TABLE_BITS ^ entry
+    };
+    if TABLE_BITS == 8 { shift(crc) } else { shift(shift(crc)) }
+}
 
 /// FNV-1a over 64 bits: an identity, not a defence against forgery.
 #[derive(Clone, Copy)]
@@ -169,5 +200,17 @@ impl Fingerprint {
 
     pub(crate) const fn finish(self) -> u64 {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crc;
+
+    #[test]
+    fn the_checksum_is_crc_32() {
+        // Check value of CRC-32/ISO-HDLC.
+        assert_eq!(!crc(!0, b"123456789"), 0xcbf4_3926);
+        assert_eq!(!crc(crc(!0, b"12345"), b"6789"), 0xcbf4_3926);
     }
 }
