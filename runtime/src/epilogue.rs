@@ -48,6 +48,14 @@ pub const fn shift(value: f16) -> Option<i64> {
     fixed_point(value)
 }
 
+/// Whether a channel's scale is finite and below 128 in magnitude, and its shift finite: what
+/// [`Affine::from_bytes`] accepts, without the conversion.
+const fn in_range([s0, s1, b0, b1]: [u8; CHANNEL]) -> bool {
+    const SIGN: u16 = 0x8000;
+    let (scale, shift) = (u16::from_le_bytes([s0, s1]), u16::from_le_bytes([b0, b1]));
+    scale & !SIGN < f16::from_f32_const(128.0).to_bits() && shift & !SIGN < f16::INFINITY.to_bits()
+}
+
 /// Scale and shift of one output channel, in units of 2⁻²⁴.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Affine {
@@ -155,7 +163,7 @@ impl<'a> Epilogue<'a> {
         let epilogue = Self { channels };
         let valid = rest.is_empty()
             && channels.len() == rows
-            && channels.iter().all(|bytes| Affine::from_bytes(*bytes).is_some());
+            && channels.iter().all(|bytes| in_range(*bytes));
         valid.then_some(epilogue)
     }
 
@@ -218,6 +226,16 @@ mod tests {
         assert_eq!(scale(f16::NAN), None);
         assert_eq!(shift(f16::INFINITY), None);
         assert_eq!(shift(f16::MAX), Some(65504 << 24));
+    }
+
+    #[test]
+    fn the_range_is_that_of_the_conversion() {
+        for bits in 0..=u16::MAX {
+            let [b0, b1] = bits.to_le_bytes();
+            for bytes in [[b0, b1, 0, 0], [0, 0, b0, b1]] {
+                assert_eq!(in_range(bytes), Affine::from_bytes(bytes).is_some(), "{bytes:x?}");
+            }
+        }
     }
 
     #[test]

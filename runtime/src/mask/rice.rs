@@ -175,27 +175,132 @@ impl Iterator for RiceRow<'_> {
     }
 }
 
+/// Reads all codes: their weights must lie within the layer, and their bits fill the section.
 pub(super) fn check(bytes: &[u8], parameter: u8, rows: u32, inputs: u32) -> Result<(), MaskError> {
-    if bytes.len() < HEADER {
-        return Err(MaskError::Length { found: bytes.len() as u32, expected: HEADER as u32 });
-    }
-    let weights = rows * inputs;
-    let mut reader = Reader::new(bytes, parameter);
+    let found = bytes.len() as u32;
+    let Some((count, stream)) = bytes.split_first_chunk::<HEADER>() else {
+        return Err(MaskError::Length { found, expected: HEADER as u32 });
+    };
+    let mut codes = Codes { stream, used: 0, parameter: parameter.into() };
     // Every code takes at least a bit, so a count beyond the bits stops where they end.
-    while let Some(flat) = reader.peek() {
-        match flat {
-            u32::MAX => return Err(MaskError::Truncated { row: rows }),
-            outside if outside >= weights => return Err(MaskError::Outside { row: rows }),
-            _ => reader.advance(),
+    let mut left = u32::from_le_bytes(*count);
+    // Weights behind the last kept one: indices only grow, so no other can be outside.
+    let mut behind = rows * inputs;
+    while left > 0 {
+        let (read, passed) = codes.read(left).ok_or(MaskError::Truncated { row: rows })?;
+        behind = behind.checked_sub(passed).ok_or(MaskError::Outside { row: rows })?;
+        left -= read;
+    }
+    let (last, unread) = match codes.used {
+        0 => (0, codes.stream),
+        used => {
+            codes.stream.split_first().map_or((0, &[][..]), |(byte, rest)| (byte >> used, rest))
         }
+    };
+    if !unread.is_empty() {
+        return Err(MaskError::Length { found, expected: found - unread.len() as u32 });
     }
-    let unread = reader.bytes.len() as u32 + reader.bits / 8;
-    if unread > 0 {
-        let found = bytes.len() as u32;
-        return Err(MaskError::Length { found, expected: found - unread });
-    }
-    if reader.window != 0 {
+    if last != 0 {
         return Err(MaskError::Padding { row: rows });
     }
     Ok(())
+}
+
+/// Codes that are counted and not looked at.
+struct Codes<'a> {
+    stream: &'a [u8],
+    /// Bits of the first byte that are used: 0..=7.
+    used: u32,
+    parameter: u32,
+}
+
+impl Codes<'_> {
+    /// Reads some codes, at least 1 and at most `most`: how many, and how many weights they pass,
+    /// kept ones included. `None` where the bytes end within a code.
+    fn read(&mut self, most: u32) -> Option<(u32, u32)> {
+        let Some(word) = self.stream.first_chunk::<4>() else { return self.read_one() };
+        let mut window = u32::from_le_bytes(*word) >> self.used;
+        let mut bits = 32 - self.used;
+        let (mut left, mut gaps) = (most, 0);
+        let low_bits = (1 << self.parameter) - 1;
+        // At most 32 codes: no overflow.
+        while left > 0 {
+            let zeros = window.trailing_zeros();
+            let Some(after) = bits.checked_sub(zeros + 1 + self.parameter) else { break };
+            let rest = window >> zeros >> 1;
+            gaps += (zeros << self.parameter) + (rest & low_bits);
+            window = rest >> self.parameter;
+            bits = after;
+            left -= 1;
+        }
+        let read = most - left;
+        if read == 0 {
+            return self.read_one();
+        }
+        self.skip_to(32 - u64::from(bits));
+        Some((read, gaps + read))
+    }
+
+    /// Reads a code of any length, or one of the last.
+    #[inline(never)]
+    fn read_one(&mut self) -> Option<(u32, u32)> {
+        let (bytes, parameter) = (self.stream, self.parameter);
+        let mut reader = Reader { bytes, window: 0, bits: 0, parameter, left: 0, flat: 0 };
+        reader.refill();
+        reader.bits = reader.bits.checked_sub(self.used)?;
+        reader.window >>= self.used;
+        let gap = reader.gap()?;
+        let unread = bits_of(reader.bytes) + u64::from(reader.bits);
+        self.skip_to(bits_of(bytes) - unread);
+        Some((1, gap.saturating_add(1)))
+    }
+
+    fn skip_to(&mut self, bit: u64) {
+        self.stream = self.stream.get((bit / 8) as usize..).unwrap_or_default();
+        self.used = bit as u32 % 8;
+    }
+}
+
+const fn bits_of(bytes: &[u8]) -> u64 {
+    8 * bytes.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same from the reader that kernels use.
+    fn check_by_reader(bytes: &[u8], parameter: u8, weights: u32) -> bool {
+        let mut reader = Reader::new(bytes, parameter);
+        while let Some(flat) = reader.peek() {
+            if flat >= weights {
+                return false;
+            }
+            reader.advance();
+        }
+        bytes.len() >= HEADER && reader.bytes.is_empty() && reader.bits < 8 && reader.window == 0
+    }
+
+    #[test]
+    fn the_check_accepts_what_the_reader_reads_whole() {
+        let random = crate::random::Generator::new(5, crate::random::Stream::Host(0));
+        let (mut accepted, mut refused) = (0, 0);
+        for sample in 0..20_000_u32 {
+            let word = |index: u32| random.word(8 * sample + index);
+            let parameter = (word(0) % 16) as u8;
+            let length = word(1) % 12;
+            let mut bytes = (word(2) % 24).to_le_bytes().to_vec();
+            let stream = [word(3), word(4) & word(5), word(6) & word(7)];
+            bytes.extend(stream.into_iter().flat_map(u32::to_le_bytes).take(length as usize));
+            for count in 0..32_u32 {
+                bytes[0] = count as u8;
+                for weights in [40, 1000, 65_535] {
+                    let found = check(&bytes, parameter, 1, weights).is_ok();
+                    assert_eq!(found, check_by_reader(&bytes, parameter, weights), "{bytes:x?}");
+                    if found { accepted += 1 } else { refused += 1 }
+                }
+            }
+        }
+        assert!(accepted > 1000 && refused > 1000, "{accepted} accepted, {refused} refused");
+    }
 }
