@@ -41,46 +41,105 @@ impl Life {
     }
 }
 
-/// Lives of the tensors of a graph whose order was checked, by their index.
-pub(crate) struct Lives([Life; MAX_TENSORS]);
+/// What the layers of a graph whose order is right ask of the plan of each tensor.
+pub(crate) struct Needs {
+    tensors: [Need; MAX_TENSORS],
+    before: Option<Layer>,
+    layers: u8,
+}
 
-impl Lives {
-    pub(crate) fn new(layers: impl Iterator<Item = Layer>) -> Self {
-        let mut lives = Self([Life::default(); MAX_TENSORS]);
-        let mut before: Option<Layer> = None;
-        let mut count = 0;
-        for (index, layer) in (0u8..).zip(layers) {
-            let (left, right) = layer.inputs();
-            for id in [Some(left), right].into_iter().flatten() {
-                lives.change(id, |life| {
-                    (life.last, life.readers) = (index, life.readers.saturating_add(1));
-                });
-            }
-            let joined = before.filter(|conv| joins(conv, &layer)).map(|conv| conv.output());
-            // Whether something else reads the convolution is not known yet; then this sum lives a
-            // layer longer than it must.
-            let first = index - u8::from(joined.is_some());
-            let life = Life { first, last: index, ..Life::default() };
-            lives.change(layer.output(), |of| *of = life);
-            if let Some(id) = joined {
-                lives.change(id, |life| life.joined = true);
-            }
-            (before, count) = (Some(layer), index + 1);
-        }
-        if let Some(last) = before {
-            lives.change(last.output(), |life| life.last = count);
-        }
-        lives.0.iter_mut().for_each(|life| life.joined &= life.readers == 1);
-        lives
+#[derive(Clone, Copy, Default)]
+struct Need {
+    life: Life,
+    /// The widest padding of the layers that read the tensor as a map.
+    halo: u8,
+    /// Whether a layer reads or writes it element after element.
+    flat: bool,
+}
+
+impl Needs {
+    pub(crate) fn new() -> Self {
+        Self { tensors: [Need::default(); MAX_TENSORS], before: None, layers: 0 }
     }
 
-    pub(crate) fn of(&self, id: TensorId) -> Life {
-        self.0.get(usize::from(id)).copied().unwrap_or_default()
+    #[cfg(feature = "write")]
+    pub(crate) fn of_layers<'l>(
+        tensors: &[Tensor],
+        layers: impl IntoIterator<Item = &'l Layer>,
+    ) -> Self {
+        let mut needs = Self::new();
+        for layer in layers {
+            let output = tensors.get(usize::from(layer.output())).copied();
+            needs.add(layer, &output.unwrap_or(Tensor::vector(0, 0)));
+        }
+        needs.end();
+        needs
     }
 
-    fn change(&mut self, id: TensorId, change: impl FnOnce(&mut Life)) {
-        if let Some(life) = self.0.get_mut(usize::from(id)) {
-            change(life);
+    /// Takes the next layer, which writes `output`.
+    pub(crate) fn add(&mut self, layer: &Layer, output: &Tensor) {
+        let index = self.layers;
+        let (left, right) = layer.inputs();
+        let (halo, dense) = (layer.halo(), matches!(layer, Layer::Dense(_)));
+        for id in [Some(left), right].into_iter().flatten() {
+            self.change(id, |need| {
+                need.life.last = index;
+                need.life.readers = need.life.readers.saturating_add(1);
+                need.halo = need.halo.max(halo);
+                need.flat |= dense;
+            });
+        }
+        let joined = self.before.filter(|conv| joins(conv, layer)).map(|conv| conv.output());
+        // Whether something else reads the convolution is not known yet; then this sum lives a
+        // layer longer than it must.
+        let first = index - u8::from(joined.is_some());
+        let vector = (output.height, output.width) == (1, 1);
+        let relayout = matches!(layer, Layer::Relayout(_));
+        let flat = output.element == Element::Logit || dense || (vector && relayout);
+        let life = Life { first, last: index, ..Life::default() };
+        self.change(layer.output(), |of| *of = Need { life, halo: 0, flat });
+        if let Some(id) = joined {
+            self.change(id, |need| need.life.joined = true);
+        }
+        (self.before, self.layers) = (Some(*layer), index.saturating_add(1));
+    }
+
+    /// Takes note that no layer follows.
+    pub(crate) fn end(&mut self) {
+        let layers = self.layers;
+        if let Some(last) = self.before {
+            self.change(last.output(), |need| need.life.last = layers);
+        }
+        self.change(0, |input| input.flat = true);
+        self.tensors.iter_mut().for_each(|need| need.life.joined &= need.life.readers == 1);
+    }
+
+    /// The span of layers for which a tensor's bytes are spoken for.
+    pub(crate) fn life(&self, id: TensorId) -> Life {
+        self.of(id).life
+    }
+
+    /// The halo that the plan must give a tensor: the widest padding of the layers that read it as
+    /// a map, and none for the input, for vectors that a layer writes element after element, and for
+    /// inputs of dense layers. `None` where these collide.
+    pub(crate) fn halo(&self, id: TensorId) -> Option<u8> {
+        let Need { halo, flat, .. } = self.of(id);
+        (halo == 0 || !flat).then_some(halo)
+    }
+
+    /// A bit for every layer whose output is joined with the sum behind it.
+    pub(crate) fn joined(&self) -> u64 {
+        let joined = self.tensors.iter().filter(|need| need.life.joined);
+        joined.fold(0, |bits, need| bits | 1u64.unbounded_shl(need.life.first.into()))
+    }
+
+    fn of(&self, id: TensorId) -> Need {
+        self.tensors.get(usize::from(id)).copied().unwrap_or_default()
+    }
+
+    fn change(&mut self, id: TensorId, change: impl FnOnce(&mut Need)) {
+        if let Some(need) = self.tensors.get_mut(usize::from(id)) {
+            change(need);
         }
     }
 }
@@ -165,42 +224,14 @@ pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &P
     }
 }
 
-/// The halo that the plan must give tensor `id`: the widest padding of the layers that read it as
-/// a map, and none for the input, for vectors that a layer writes element after element, and for
-/// inputs of dense layers. `None` where these collide.
-pub(crate) fn halo(
-    id: TensorId,
-    tensor: &Tensor,
-    layers: impl Iterator<Item = Layer>,
-) -> Option<u8> {
-    let mut halo = 0;
-    let mut flat = id == 0 || tensor.element == Element::Logit;
-    let vector = (tensor.height, tensor.width) == (1, 1);
-    for layer in layers {
-        let dense = matches!(layer, Layer::Dense(_));
-        if layer.inputs().0 == id || layer.inputs().1 == Some(id) {
-            halo = halo.max(layer.halo());
-            flat |= dense;
-        }
-        // These write element after element.
-        if layer.output() == id {
-            flat |= dense || (vector && matches!(layer, Layer::Relayout(_)));
-        }
-    }
-    (halo == 0 || !flat).then_some(halo)
-}
-
 /// Checks the plan of a model whose graph was checked: bounds, alignment, layouts, overlaps.
-pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
-    let layers = || model.steps().map(|step| step.layer);
-    let lives = Lives::new(layers());
-    let mut ends: heapless::Vec<(u32, u32, Life), MAX_TENSORS> = heapless::Vec::new();
-
+pub(crate) fn check(model: &Model<'_>, needs: &Needs) -> Result<(), ParseError> {
+    let mut ends: heapless::Vec<(u32, u32), MAX_TENSORS> = heapless::Vec::new();
     for id in 0..model.tensor_count() {
         let (Some(tensor), Some(place)) = (model.tensor(id), model.placement(id)) else {
             return Err(ParseError::Tensor { tensor: id });
         };
-        let expected = halo(id, &tensor, layers());
+        let expected = needs.halo(id);
         if expected != Some(place.pad) {
             let expected = expected.unwrap_or(0);
             return Err(ParseError::Halo { tensor: id, found: place.pad, expected });
@@ -209,58 +240,58 @@ pub(crate) fn check(model: &Model<'_>) -> Result<(), ParseError> {
         if planes(&tensor, place).is_none() || (plain && place.bands != 1) {
             return Err(ParseError::Bands { tensor: id, found: place.bands });
         }
-        let part = part(&tensor, lives.of(id).joined);
+        let part = part(&tensor, needs.life(id).joined);
         let bytes =
             storage(&part, place.pad, place.bands).ok_or(ParseError::Storage { tensor: id })?;
-        let (start, end) = region(id, place.offset, bytes.into(), model.arena)?;
-        let life = lives.of(id);
-        for (other, &(other_start, other_end, other_life)) in (0u8..).zip(ends.iter()) {
-            let overlaps = start < other_end && other_start < end;
-            if overlaps && life.meets(other_life) && !shares(model, &lives, other, id) {
-                return Err(ParseError::Overlap { first: other, second: id });
-            }
-        }
-        ends.push((start, end, life)).ok();
+        ends.push(region(id, place.offset, bytes.into(), model.arena)?).ok();
     }
 
+    let end = |id: TensorId| ends.get(usize::from(id)).copied().unwrap_or_default();
+    let mut written: heapless::Vec<TensorId, MAX_TENSORS> = heapless::Vec::new();
+    written.push(0).ok();
     for step in model.steps() {
-        let layout = |id: TensorId| planes(&model.tensor(id)?, model.placement(id)?);
-        let (left, right) = step.layer.inputs();
-        let (x, right, y) = (layout(left), right.and_then(layout), layout(step.layer.output()));
-        if !x.zip(y).is_some_and(|(x, y)| bands_fit(&step.layer, &x, right.as_ref(), &y)) {
-            let tensor = step.layer.output();
-            let found = model.placement(tensor).map_or(0, |place| place.bands);
-            return Err(ParseError::Bands { tensor, found });
+        let at = |id: TensorId| Some((model.tensor(id)?, model.placement(id)?));
+        let layout = |id: TensorId| at(id).and_then(|(tensor, place)| planes(&tensor, place));
+        let ((left, right), output) = (step.layer.inputs(), step.layer.output());
+        let (x, sum, y) = (layout(left), right.and_then(layout), layout(output));
+        if !x.zip(y).is_some_and(|(x, y)| bands_fit(&step.layer, &x, sum.as_ref(), &y)) {
+            let found = model.placement(output).map_or(0, |place| place.bands);
+            return Err(ParseError::Bands { tensor: output, found });
         }
+        // With every tensor that was written before: so no pair is left out.
+        let (life, (start, stop)) = (needs.life(output), end(output));
+        for &other in &written {
+            let (other_life, (other_start, other_stop)) = (needs.life(other), end(other));
+            if start >= other_stop || other_start >= stop || !life.meets(other_life) {
+                continue;
+            }
+            // A layer may work in place where nothing reads its input afterwards.
+            let read = other == left || Some(other) == right;
+            let shares = read
+                && other_life.last == step.index
+                && at(other).zip(at(output)).is_some_and(|((from, x), (to, y))| {
+                    in_place(&step.layer, other, (&from, x), (&to, y))
+                });
+            if !shares {
+                let (first, second) = (other.min(output), other.max(output));
+                return Err(ParseError::Overlap { first, second });
+            }
+        }
+        written.push(output).ok();
+
         let bytes = step.layer.scratch(&step.input, &step.output);
         if bytes == 0 {
             continue;
         }
-        let (start, end) = region(step.index, step.scratch, bytes, model.arena)?;
-        for (tensor, &(other_start, other_end, life)) in (0u8..).zip(ends.iter()) {
-            if start < other_end && other_start < end && life.holds(step.index) {
+        let (start, stop) = region(step.index, step.scratch, bytes, model.arena)?;
+        for (tensor, &(other_start, other_stop)) in (0u8..).zip(ends.iter()) {
+            let overlaps = start < other_stop && other_start < stop;
+            if overlaps && needs.life(tensor).holds(step.index) {
                 return Err(ParseError::ScratchOverlap { layer: step.index, tensor });
             }
         }
     }
     Ok(())
-}
-
-/// Whether a layer works in place between the two tensors and nothing reads the first afterwards.
-fn shares(model: &Model<'_>, lives: &Lives, one: TensorId, other: TensorId) -> bool {
-    model.steps().any(|step| {
-        let output = step.layer.output();
-        let (left, right) = step.layer.inputs();
-        [Some(left), right].into_iter().flatten().any(|input| {
-            let pair = (input, output) == (one, other) || (input, output) == (other, one);
-            let (Some(from), Some(to)) = (model.placement(input), model.placement(output)) else {
-                return false;
-            };
-            let Some(tensor) = model.tensor(input) else { return false };
-            pair && lives.of(input).last == step.index
-                && in_place(&step.layer, input, (&tensor, from), (&step.output, to))
-        })
-    })
 }
 
 fn region(index: u8, offset: u32, bytes: u64, arena: u32) -> Result<(u32, u32), ParseError> {
@@ -282,8 +313,11 @@ mod tests;
 /// last layer for the output.
 #[cfg(feature = "write")]
 pub fn spans(model: &Model<'_>) -> alloc::vec::Vec<[u8; 2]> {
-    let lives = Lives::new(model.steps().map(|step| step.layer));
-    (0..model.tensor_count()).map(|id| [lives.of(id).first, lives.of(id).last]).collect()
+    let mut needs = Needs::new();
+    model.steps().for_each(|step| needs.add(&step.layer, &step.output));
+    needs.end();
+    let span = |id| [needs.life(id).first, needs.life(id).last];
+    (0..model.tensor_count()).map(span).collect()
 }
 
 #[cfg(feature = "write")]

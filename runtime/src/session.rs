@@ -7,7 +7,7 @@ use core::fmt;
 use crate::artifact::{Model, Step, Task};
 use crate::kernel::{Kernels, Native, Source};
 use crate::layer::{Element, MAX_ACTIVATION};
-use crate::plan::{self, Lives};
+use crate::plan;
 use run::Runner;
 
 /// RAM of a session: `N` bytes, aligned for every kernel. Take `N` from [`Model::arena_len`].
@@ -191,14 +191,13 @@ impl<'m, 'a> Session<'m, 'a> {
         if let Some((index, &found)) = input.find(|&(_, &byte)| byte > MAX_ACTIVATION) {
             return Err(InferError::Input { index, found });
         }
-        let lives = Lives::new(self.model.steps().map(|step| step.layer));
         let mut runner = Runner { model: &self.model, arena: self.arena };
         let mut output = 0;
         let mut layers = 0;
         let mut ops = task.program(&self.model);
         while let Some(mut op) = ops.next() {
             layers += 1;
-            if lives.of(op.step.layer.output()).joined {
+            if self.model.joins(op.step.index) {
                 let conv = op;
                 op = ops.next().ok_or(InferError::ArtifactChanged)?;
                 layers += 1;

@@ -34,6 +34,12 @@ pub struct Placement {
 impl Placement {
     /// Bytes of one placement in the manifest.
     pub const ENCODED: usize = 6;
+
+    /// From its bytes in the manifest.
+    pub(crate) fn from_bytes(bytes: &[u8; Self::ENCODED]) -> Self {
+        let [o0, o1, o2, o3, pad, bands] = *bytes;
+        Self { offset: u32::from_le_bytes([o0, o1, o2, o3]), pad, bands }
+    }
 }
 
 /// The mask of one layer in one task.
@@ -68,11 +74,16 @@ impl<'a> Stream<'a> {
         Ok(value)
     }
 
-    /// The next `n` bytes as they are.
-    pub(crate) fn take_bytes(&mut self, n: usize, part: Part) -> Result<&'a [u8], ParseError> {
-        let (bytes, rest) = self.0.split_at_checked(n).ok_or(ParseError::Malformed(part))?;
+    /// The next `count` records of a table.
+    pub(crate) fn take_table<const SIZE: usize>(
+        &mut self,
+        count: usize,
+        part: Part,
+    ) -> Result<&'a [[u8; SIZE]], ParseError> {
+        let bytes = self.0.split_at_checked(SIZE * count);
+        let (table, rest) = bytes.ok_or(ParseError::Malformed(part))?;
         self.0 = rest;
-        Ok(bytes)
+        Ok(table.as_chunks().0)
     }
 }
 

@@ -17,11 +17,13 @@ pub struct Model<'a> {
     pub(crate) fingerprint: u64,
     pub(crate) checksum: u32,
     pub(crate) arena: u32,
-    tensor_count: u8,
     layer_count: u8,
-    tensors: &'a [u8],
+    output: TensorId,
+    /// A bit a layer: the convolutions that are joined with the sum behind them.
+    joined: u64,
+    tensors: &'a [[u8; Tensor::ENCODED]],
     layers: Stream<'a>,
-    placements: &'a [u8],
+    placements: &'a [[u8; Placement::ENCODED]],
     scratch: Stream<'a>,
     pub(crate) task_count: u16,
     pub(crate) task_parts: Stream<'a>,
@@ -79,8 +81,7 @@ impl<'a> Model<'a> {
 
         let seed = stream.take(Part::Header)?;
         let tensor_count = count(&mut stream, Limited::Tensors, MAX_TENSORS)?;
-        let tensors =
-            stream.take_bytes(usize::from(tensor_count) * Tensor::ENCODED, Part::Header)?;
+        let tensors = stream.take_table(usize::from(tensor_count), Part::Header)?;
         let layer_count = count(&mut stream, Limited::Layers, MAX_LAYERS)?;
         let layers = stream;
         for index in 0..layer_count {
@@ -88,8 +89,7 @@ impl<'a> Model<'a> {
         }
         let backbone = manifest.len() - stream.0.len();
 
-        let placements =
-            stream.take_bytes(usize::from(tensor_count) * Placement::ENCODED, Part::Plan(0))?;
+        let placements = stream.take_table(usize::from(tensor_count), Part::Plan(0))?;
         let scratch = stream;
         for index in 0..layer_count {
             stream.take::<u32>(Part::Plan(index))?;
@@ -108,8 +108,9 @@ impl<'a> Model<'a> {
             fingerprint: prologue.fingerprint,
             checksum: prologue.checksum,
             arena: prologue.arena,
-            tensor_count,
             layer_count,
+            output: 0,
+            joined: 0,
             tensors,
             layers,
             placements,
@@ -119,7 +120,8 @@ impl<'a> Model<'a> {
             stored: sections,
             task_sections: &[],
         };
-        let stored = model.check_graph()?;
+        let mut needs = plan::Needs::new();
+        let stored = model.check_graph(&mut needs)?;
         let sections_at = prologue.length.saturating_sub(sections.len() as u32);
         let length = || ParseError::Length {
             found: prologue.length,
@@ -137,7 +139,7 @@ impl<'a> Model<'a> {
                 expected: identity,
             });
         }
-        plan::check(&model)?;
+        plan::check(&model, &needs)?;
         model.check_tasks()?;
         Ok(model)
     }
@@ -164,12 +166,12 @@ impl<'a> Model<'a> {
 
     /// Shape of the output of the last layer.
     pub fn output(&self) -> Tensor {
-        self.tensor(self.output_id()).unwrap_or(Tensor::vector(0, 0))
+        self.tensor(self.output).unwrap_or(Tensor::vector(0, 0))
     }
 
     /// How many tensors there are.
     pub fn tensor_count(&self) -> u8 {
-        self.tensor_count
+        self.tensors.len() as u8
     }
 
     /// How many layers there are.
@@ -179,20 +181,20 @@ impl<'a> Model<'a> {
 
     /// The tensor of this index.
     pub fn tensor(&self, id: TensorId) -> Option<Tensor> {
-        record(self.tensors, Tensor::ENCODED, id)
+        Tensor::from_bytes(self.tensors.get(usize::from(id))?)
     }
 
     /// Where the tensor of this index lies in the arena.
     pub fn placement(&self, id: TensorId) -> Option<Placement> {
-        record(self.placements, Placement::ENCODED, id)
+        self.placements.get(usize::from(id)).map(Placement::from_bytes)
     }
 
     /// The bytes of the arena that a tensor has, halo included; of a convolution that is joined with
     /// the sum behind it only some channels exist at a time (see [`crate::plan`]).
     pub fn region(&self, id: TensorId) -> Option<core::ops::Range<u32>> {
         let (tensor, place) = (self.tensor(id)?, self.placement(id)?);
-        let lives = plan::Lives::new(self.steps().map(|step| step.layer));
-        let part = plan::part(&tensor, lives.of(id).joined);
+        let joined = self.steps().any(|step| step.layer.output() == id && self.joins(step.index));
+        let part = plan::part(&tensor, joined);
         let bytes = storage(&part, place.pad, place.bands)?;
         Some(place.offset..place.offset.checked_add(bytes)?)
     }
@@ -222,13 +224,19 @@ impl<'a> Model<'a> {
     }
 
     pub(crate) fn output_id(&self) -> TensorId {
-        self.steps().last().map_or(0, |step| step.layer.output())
+        self.output
     }
 
-    /// Order and shapes of the graph. Returns the bytes of stored weights.
+    /// Whether a layer is a convolution that is joined with the sum behind it.
+    pub(crate) fn joins(&self, layer: u8) -> bool {
+        self.joined.unbounded_shr(layer.into()) & 1 == 1
+    }
+
+    /// Order and shapes of the graph; notes output and joined layers. Returns the bytes of stored
+    /// weights, and in `needs` what the plan must keep to.
     #[allow(clippy::manual_contains, reason = "`contains` links a search of bytes, 150 of flash")]
-    fn check_graph(&self) -> Result<usize, ParseError> {
-        for id in 0..self.tensor_count {
+    fn check_graph(&mut self, needs: &mut plan::Needs) -> Result<usize, ParseError> {
+        for id in 0..self.tensor_count() {
             let tensor = self.tensor(id).ok_or(ParseError::Malformed(Part::Tensor(id)))?;
             let elements = tensor.elements().unwrap_or(0);
             let input_is_bytes = id > 0 || tensor.element == Element::Activation;
@@ -239,11 +247,9 @@ impl<'a> Model<'a> {
         let mut written: heapless::Vec<TensorId, MAX_TENSORS> = heapless::Vec::new();
         written.push(0).ok();
         let mut stored = 0usize;
-        // Steps end where a tensor is missing; the count below tells.
-        let mut steps = self.steps();
+        let mut layers = self.layers;
         for layer_index in 0..self.layer_count {
-            let layer =
-                steps.peek_layer().ok_or(ParseError::Malformed(Part::Layer(layer_index)))?;
+            let layer: Layer = layers.take(Part::Layer(layer_index))?;
             if let Some(family) = Family::missing_for_layer(&layer) {
                 return Err(ParseError::Disabled(family));
             }
@@ -254,18 +260,21 @@ impl<'a> Model<'a> {
                 }
             }
             let tensor = layer.output();
-            let fresh = tensor < self.tensor_count && !written.iter().any(|id| *id == tensor);
-            if !fresh || written.push(tensor).is_err() {
+            let fresh = !written.iter().any(|id| *id == tensor);
+            let (Some(output), true) = (self.tensor(tensor), fresh && written.push(tensor).is_ok())
+            else {
                 return Err(ParseError::Order { layer: layer_index, tensor });
-            }
-            let step = steps.next().ok_or(ParseError::Shape { layer: layer_index })?;
+            };
             let right = right.and_then(|id| self.tensor(id));
+            let input = self.tensor(left).ok_or(ParseError::Shape { layer: layer_index })?;
             let last = layer_index + 1 == self.layer_count;
-            let logits = step.output.element == Element::Logit;
-            if !step.layer.fits(&step.input, right.as_ref(), &step.output) || (logits && !last) {
+            let logits = output.element == Element::Logit;
+            if !layer.fits(&input, right.as_ref(), &output) || (logits && !last) {
                 return Err(ParseError::Shape { layer: layer_index });
             }
-            if let Some(weights) = step.weights {
+            needs.add(&layer, &output);
+            self.output = tensor;
+            if let Some(weights) = layer.weights(&input, &output) {
                 if let Some(family) = Family::missing_for_source(weights.source) {
                     return Err(ParseError::Disabled(family));
                 }
@@ -284,9 +293,11 @@ impl<'a> Model<'a> {
                 }
             }
         }
-        if written.len() != usize::from(self.tensor_count) {
-            return Err(ParseError::Malformed(Part::Tensor(self.tensor_count)));
+        if written.len() != self.tensors.len() {
+            return Err(ParseError::Malformed(Part::Tensor(self.tensor_count())));
         }
+        needs.end();
+        self.joined = needs.joined();
         Ok(stored)
     }
 
@@ -333,28 +344,16 @@ fn count(stream: &mut Stream<'_>, what: Limited, most: usize) -> Result<u8, Pars
     }
 }
 
-fn record<'a, T: serde::Deserialize<'a>>(table: &'a [u8], size: usize, id: u8) -> Option<T> {
-    let bytes = table.get(usize::from(id) * size..)?.get(..size)?;
-    postcard::from_bytes(bytes).ok()
-}
-
 /// Iterator over a model's layers.
 #[derive(Clone, Copy, Debug)]
 pub struct Steps<'a> {
-    tensors: &'a [u8],
+    tensors: &'a [[u8; Tensor::ENCODED]],
     layer_count: u8,
     index: u8,
     layers: Stream<'a>,
     scratch: Stream<'a>,
     first: u32,
     stored: &'a [u8],
-}
-
-impl Steps<'_> {
-    fn peek_layer(&self) -> Option<Layer> {
-        let mut layers = self.layers;
-        layers.take(Part::Layer(self.index)).ok()
-    }
 }
 
 impl<'a> Iterator for Steps<'a> {
@@ -367,8 +366,8 @@ impl<'a> Iterator for Steps<'a> {
         }
         let layer: Layer = self.layers.take(Part::Layer(self.index)).ok()?;
         let scratch = self.scratch.take(Part::Plan(self.index)).ok()?;
-        let input = record(self.tensors, Tensor::ENCODED, layer.inputs().0)?;
-        let output = record(self.tensors, Tensor::ENCODED, layer.output())?;
+        let input = Tensor::from_bytes(self.tensors.get(usize::from(layer.inputs().0))?)?;
+        let output = Tensor::from_bytes(self.tensors.get(usize::from(layer.output()))?)?;
         let weights = layer.weights(&input, &output);
         let (index, first) = (self.index, self.first);
         let mut stored: &[u8] = &[];

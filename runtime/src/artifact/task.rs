@@ -126,10 +126,10 @@ impl<'a> Task<'a> {
             });
         }
         let mut program = self.program(model);
-        let weighted = model.steps().filter(|step| step.weights.is_some()).count();
-        for layer in 0..weighted as u8 {
+        while let Some(step) = program.steps.find(|step| step.weights.is_some()) {
+            let layer = program.layer;
             let own = matches!(program.peek_part(), Some(MaskPart::Own { .. }));
-            let (weights, epilogue) = program.next_weighted()?;
+            let (weights, epilogue) = program.next_weighted(&step)?;
             // The mask of another task was checked when that task was.
             if own {
                 weights.check().map_err(|error| match error {
@@ -261,17 +261,18 @@ impl<'a> Program<'a> {
         Some(())
     }
 
-    /// Weights and epilogue section of the next weighted layer; binds `same as` by its checksum.
-    fn next_weighted(&mut self) -> Result<(LayerWeights<'a>, &'a [u8]), ParseError> {
-        let malformed = ParseError::Malformed(Part::End);
-        let step = self.steps.find(|step| step.weights.is_some()).ok_or(malformed)?;
-        let weights = step.weights.ok_or(malformed)?;
+    /// Weights and epilogue section of the weighted layer `step`; binds `same as` by its checksum.
+    fn next_weighted(
+        &mut self,
+        step: &Step<'a>,
+    ) -> Result<(LayerWeights<'a>, &'a [u8]), ParseError> {
+        let weights = step.weights.ok_or(ParseError::Malformed(Part::End))?;
         let layer = self.layer;
         let expected = match self.peek_part() {
             Some(MaskPart::SameAs { task, checksum }) => Some((task, checksum)),
             _ => None,
         };
-        let (weights, epilogue, _) = self.learned(&step, &weights)?;
+        let (weights, epilogue, _) = self.learned(step, &weights)?;
         if let Some((task, checksum)) = expected
             && mask_checksum(weights.encoding, weights.bytes) != checksum
         {

@@ -57,6 +57,18 @@ impl Tensor {
     /// Bytes of one tensor in the manifest: fixed, so that the table is indexed without a copy.
     pub const ENCODED: usize = 8;
 
+    /// From its bytes in the manifest; `None` where they name no kind of element.
+    pub(crate) fn from_bytes(bytes: &[u8; Self::ENCODED]) -> Option<Self> {
+        let [c0, c1, h0, h1, w0, w1, zero_point, element] = *bytes;
+        let element = match element {
+            0 => Element::Activation,
+            1 => Element::Logit,
+            _ => return None,
+        };
+        let [channels, height, width] = [[c0, c1], [h0, h1], [w0, w1]].map(u16::from_le_bytes);
+        Some(Self { channels, height, width, zero_point, element })
+    }
+
     /// A vector of `n` activations.
     pub const fn vector(n: u16, zero_point: u8) -> Self {
         Self::map(n, 1, 1, zero_point)

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::place::{Profile, place};
-use super::{Lives, bands_fit, halo, in_place, part, planes};
+use super::{Needs, bands_fit, in_place, part, planes};
 use crate::artifact::{MAX_LAYERS, MAX_TENSORS, Placement};
 use crate::kernel::{BANDS, MAX_STORAGE, SPLIT, storage};
 use crate::layer::{Layer, Tensor, TensorId};
@@ -87,10 +87,10 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
     if let Some(index) = layers.iter().position(missing) {
         return Err(PlanError::Missing(index));
     }
-    let lives = Lives::new(layers.iter().copied());
+    let needs = Needs::of_layers(tensors, layers);
     let mut placements = Vec::new();
-    for (id, tensor) in (0u8..).zip(tensors) {
-        let pad = halo(id, tensor, layers.iter().copied()).ok_or(PlanError::Halo(id))?;
+    for (id, _) in (0u8..).zip(tensors) {
+        let pad = needs.halo(id).ok_or(PlanError::Halo(id))?;
         placements.push(Placement { offset: 0, pad, bands: 1 });
     }
     if goal == Goal::Speed {
@@ -108,7 +108,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     order.sort_by_key(|id| writers[*id].map_or(0, |index| index + 1));
     for id in order {
-        let life = lives.of(id as TensorId);
+        let life = needs.life(id as TensorId);
         let part = part(&tensors[id], life.joined);
         let bytes = storage(&part, placements[id].pad, placements[id].bands);
         let bytes = bytes.ok_or(PlanError::Tensor(id as TensorId))?;
@@ -116,7 +116,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
             let place = |id: usize| (&tensors[id], placements[id]);
             let (left, right) = layers[index].inputs();
             [Some(left), right].into_iter().flatten().find(|input| {
-                let of_input = lives.of(*input);
+                let of_input = needs.life(*input);
                 usize::from(of_input.last) == index
                     && !of_input.joined
                     && in_place(&layers[index], *input, place(usize::from(*input)), place(id))

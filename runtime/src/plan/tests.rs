@@ -38,10 +38,10 @@ fn residual() -> (alloc::vec::Vec<Tensor>, alloc::vec::Vec<Layer>) {
 
 #[test]
 fn lives_end_with_the_last_reader() {
-    let (_, layers) = residual();
-    let lives = Lives::new(layers.into_iter());
+    let (tensors, layers) = residual();
+    let needs = Needs::of_layers(&tensors, &layers);
     let ends: alloc::vec::Vec<_> =
-        (0..7).map(|id| (lives.of(id).first, lives.of(id).last)).collect();
+        (0..7).map(|id| (needs.life(id).first, needs.life(id).last)).collect();
     assert_eq!(ends, [(0, 0), (0, 1), (1, 3), (2, 3), (3, 4), (4, 5), (5, 6)]);
 }
 
@@ -59,9 +59,9 @@ fn a_residual_block_needs_two_maps_and_some_channels_of_a_third() {
         Layer::Relayout(Relayout { input: 5, output: 6 }),
     ];
     let plan = make(&[map; 7], &layers, Goal::Speed).unwrap();
-    let lives = Lives::new(layers.iter().copied());
-    assert!(lives.of(3).joined);
-    assert_eq!(lives.of(4).first, 2);
+    let needs = Needs::of_layers(&[map; 7], &layers);
+    assert!(needs.life(3).joined);
+    assert_eq!(needs.life(4).first, 2);
     assert_eq!(plan.placements[1], plan.placements[4], "the sum takes the place of its input");
     let places = plan.placements.iter();
     let layouts: alloc::vec::Vec<_> = places.map(|place| (place.pad, place.bands)).collect();
