@@ -191,46 +191,59 @@ fn copy_map(memory: &mut [u8], x: Placed, y: Placed) -> Option<()> {
     let (from, to) = (x.planes, y.planes);
     let ranges = [x.start..x.start + from.len(), y.start..y.start + to.len()];
     let [source, target] = memory.get_disjoint_mut(ranges).ok()?;
+    // A plan never reads a split map here, nor splits a banded one.
+    let plain = from.bands == 1 && to.bands == 1;
     for channel in 0..from.channels {
-        for line in 0..from.height {
-            let row = source.get(from.index(channel, line, 0)..).unwrap_or(&[]);
-            if to.split {
-                let start = to.row_start(channel, line);
-                let row = row.get(..from.width * from.bands).unwrap_or(&[]);
-                let target = target.get_mut(start..start + to.stride()).unwrap_or(&mut []);
-                let (even, odd) = target.split_at_mut_checked(to.stride() / 2)?;
-                let (first, second) = if to.pad % 2 == 0 {
-                    (even.get_mut(to.pad / 2..)?, odd.get_mut(to.pad / 2..)?)
+        if plain {
+            let rows = source.get(from.row_start(channel, 0)..)?.chunks(from.stride().max(1));
+            let targets = target.get_mut(to.row_start(channel, 0)..)?.chunks_mut(to.stride().max(1));
+            for (row, target) in rows.zip(targets).take(from.height) {
+                let row = row.get(..from.width).unwrap_or(row);
+                if to.split {
+                    deal(row, target, to.pad);
                 } else {
-                    (odd.get_mut(to.pad / 2..)?, even.get_mut(to.pad / 2 + 1..)?)
-                };
-                let mut columns = row.chunks(from.bands.max(1)).filter_map(|column| column.first());
-                let mut targets = first.iter_mut().zip(second);
-                while let (Some(one), Some((first, second))) = (columns.next(), targets.next()) {
-                    *first = *one;
-                    if let Some(other) = columns.next() {
-                        *second = *other;
-                    }
+                    copy_row(row, target);
                 }
-                continue;
             }
-            let row_target = target.get_mut(to.index(channel, line, 0)..).unwrap_or(&mut []);
-            if from.bands == 1 && to.bands == 1 {
-                let row = row.get(..from.width).unwrap_or(&[]);
-                let row_target = row_target.get_mut(..from.width).unwrap_or(&mut []);
-                let (words, rest) = row.as_chunks::<4>();
-                let (to_words, to_rest) = row_target.as_chunks_mut::<4>();
-                to_words.iter_mut().zip(words).for_each(|(to, from)| *to = *from);
-                to_rest.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-                continue;
-            }
-            for column in 0..from.width {
-                let value = row.get(column * from.bands).copied().unwrap_or(0);
-                if let Some(byte) = row_target.get_mut(column * to.bands) {
-                    *byte = value;
+            continue;
+        }
+        for line in 0..from.height {
+            let (row, bands) = (source.get(from.index(channel, line, 0)..)?, from.bands.max(1));
+            let target = target.get_mut(to.index(channel, line, 0)..)?;
+            let columns = row.chunks(bands).zip(target.chunks_mut(to.bands.max(1)));
+            for (column, target) in columns.take(from.width) {
+                if let (Some(value), Some(byte)) = (column.first(), target.first_mut()) {
+                    *byte = *value;
                 }
             }
         }
     }
     Some(())
+}
+
+/// Copies `row` to the beginning of `target`.
+fn copy_row(row: &[u8], target: &mut [u8]) {
+    let (words, rest) = row.as_chunks::<4>();
+    let target = target.get_mut(..row.len()).unwrap_or_default();
+    let (to_words, to_rest) = target.as_chunks_mut::<4>();
+    to_words.iter_mut().zip(words).for_each(|(to, from)| *to = *from);
+    to_rest.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+}
+
+/// Deals the columns of `row` out to the two halves of `target`, a row of a split plane with its halo
+/// of `pad`.
+fn deal(row: &[u8], target: &mut [u8], pad: usize) {
+    let Some((even, odd)) = target.split_at_mut_checked(target.len() / 2) else { return };
+    let (first, second) = if pad.is_multiple_of(2) {
+        (even.get_mut(pad / 2..), odd.get_mut(pad / 2..))
+    } else {
+        (odd.get_mut(pad / 2..), even.get_mut(pad / 2 + 1..))
+    };
+    let (first, second) = (first.unwrap_or_default(), second.unwrap_or_default());
+    let (pairs, rest) = row.as_chunks::<2>();
+    first.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[0]);
+    second.iter_mut().zip(pairs).for_each(|(to, pair)| *to = pair[1]);
+    if let (Some(to), Some(last)) = (first.get_mut(pairs.len()), rest.first()) {
+        *to = *last;
+    }
 }

@@ -107,7 +107,10 @@ impl Walk {
         let room = y.bytes.len().min(y.planes.len());
         let last_plane = y.planes.channels.saturating_sub(1) * y.planes.plane();
         let inside = |block: &Block| {
-            let (x_end, y_end) = (block.tiles * self.step, block.tiles * TILE);
+            // The last of four words that lie apart ends a word earlier.
+            let read = if self.step == TILE { TILE } else { self.step - 4 };
+            let x_end = (block.tiles.saturating_sub(1)) * self.step + read;
+            let y_end = block.tiles * TILE;
             let below = block.rows.saturating_sub(1);
             let x_end = block.x + below * self.x_stride + x_end + reach;
             let y_end = last_plane + block.y + below * self.y_stride + y_end;
