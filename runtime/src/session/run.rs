@@ -196,7 +196,8 @@ fn copy_map(memory: &mut [u8], x: Placed, y: Placed) -> Option<()> {
     for channel in 0..from.channels {
         if plain {
             let rows = source.get(from.row_start(channel, 0)..)?.chunks(from.stride().max(1));
-            let targets = target.get_mut(to.row_start(channel, 0)..)?.chunks_mut(to.stride().max(1));
+            let targets =
+                target.get_mut(to.row_start(channel, 0)..)?.chunks_mut(to.stride().max(1));
             for (row, target) in rows.zip(targets).take(from.height) {
                 let row = row.get(..from.width).unwrap_or(row);
                 if to.split {

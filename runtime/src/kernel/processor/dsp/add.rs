@@ -7,59 +7,104 @@ use crate::kernel::{Kernels, Placed, Words};
 use crate::layer::Add;
 
 pub(super) fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
-    let done = Narrow::new(add).and_then(|rule| rows(rule, memory, &left, &right, &y));
+    let rule = equal_steps(add).or_else(|| scaled(add));
+    let done = rule.and_then(|rule| rows(rule, memory, &left, &right, &y));
     if done.is_none() {
         Words::add(add, memory, left, right, y);
     }
 }
 
-/// The rule in units of 2⁻¹⁶ (2⁻¹⁵ and every input doubled), so that an output is the upper half of
-/// a register: exact where the scales have no finer digits, as none above 2⁻⁵ has. The assembly
-/// knows the order of the fields.
+/// A rule as one of the routines has it.
 #[derive(Clone, Copy)]
-#[repr(C)]
-struct Narrow {
-    /// Scales of left (lower half) and right, as `i16`.
-    scales: u32,
-    /// Shift and rounding.
-    shift: u32,
-    /// 0, or 1 where the inputs are doubled.
-    doubled: u32,
-    /// The smallest output in every byte.
-    low: u32,
+struct Rule {
+    constants: [u32; 4],
+    routine: unsafe extern "C" fn(*const u8, *const u8, *mut u8, *mut u8, &[u32; 4]),
 }
 
-impl Narrow {
-    fn new(add: &Add) -> Option<Self> {
-        /// Inputs times scales are at most 2·127·2¹⁶ below this.
-        const LIMIT: i64 = 1 << 30;
-        let (scales, shift) = add.fixed_point()?;
-        let shift = (shift + (1 << 23)) >> 8;
-        let low = u32::from(add.low) * 0x0101_0101;
-        [0, 1].into_iter().find_map(|doubled| {
-            let [left, right] = scales.map(|scale| {
-                let units = scale >> (8 + doubled);
-                i16::try_from(units).ok().filter(|_| units << (8 + doubled) == scale)
-            });
-            let scales = u32::from(left? as u16) | u32::from(right? as u16) << 16;
-            let fits = (-LIMIT..LIMIT).contains(&shift);
-            fits.then_some(Self { scales, shift: shift as u32, doubled, low })
-        })
-    }
+/// A byte four times.
+fn bytes(byte: u8) -> u32 {
+    u32::from(byte) * 0x0101_0101
 }
 
-/// Adds four bytes at a time until the end of the sums, which is not their start.
+/// Scales of 1: left and right and a whole number.
+fn equal_steps(add: &Add) -> Option<Rule> {
+    const ONE: i32 = 1 << 24;
+    let ([ONE, ONE], shift) = add.fixed_point()? else { return None };
+    let whole = (shift + (1 << 23)) >> 24;
+    let part = |value: i64| bytes(value.clamp(0, 255) as u8);
+    let constants = [part(-whole), part(whole), bytes(127), bytes(add.low)];
+    Some(Rule { constants, routine: add_equal_steps })
+}
+
+/// Scales in units of 2⁻¹⁶ (2⁻¹⁵ and every input doubled), so that an output is the upper half of a
+/// register: exact where the scales have no finer digits, as none above 2⁻⁵ has.
+fn scaled(add: &Add) -> Option<Rule> {
+    /// Inputs times scales are at most 2·127·2¹⁶ below this.
+    const LIMIT: i64 = 1 << 30;
+    let (scales, shift) = add.fixed_point()?;
+    let shift = (shift + (1 << 23)) >> 8;
+    [0, 1].into_iter().find_map(|doubled| {
+        let [left, right] = scales.map(|scale| {
+            let units = scale >> (8 + doubled);
+            i16::try_from(units).ok().filter(|_| units << (8 + doubled) == scale)
+        });
+        let scales = u32::from(left? as u16) | u32::from(right? as u16) << 16;
+        let fits = (-LIMIT..LIMIT).contains(&shift);
+        let constants = [scales, shift as u32, doubled, bytes(add.low)];
+        fits.then_some(Rule { constants, routine: add_scaled })
+    })
+}
+
+/// Adds four bytes at a time until the end of the sums, which is not their start. The constants: what
+/// is taken off, what is added, 127 and the smallest output, each in every byte.
+///
+/// # Safety
+/// As [`add_scaled`].
+#[unsafe(naked)]
+unsafe extern "C" fn add_equal_steps(
+    left: *const u8,
+    right: *const u8,
+    sums: *mut u8,
+    end: *mut u8,
+    constants: &[u32; 4],
+) {
+    naked_asm!(
+        "push {{r4-r9, lr}}",
+        "ldr r4, [sp, #28]",
+        "ldm r4, {{r4, r5, r6, r7}}",
+        ".p2align 2",
+        "2:",
+        "ldr r8, [r0], #4",
+        "ldr r9, [r1], #4",
+        // Two of seven bits are one of eight.
+        "add r8, r8, r9",
+        "uqsub8 r8, r8, r4",
+        "uqadd8 r8, r8, r5",
+        "usub8 r9, r8, r6",
+        "sel r8, r6, r8",
+        "usub8 r9, r8, r7",
+        "sel r8, r8, r7",
+        "str r8, [r2], #4",
+        "cmp r2, r3",
+        "bne 2b",
+        "pop {{r4-r9, pc}}",
+    )
+}
+
+/// Adds four bytes at a time until the end of the sums, which is not their start. The constants: scales
+/// of left (lower half) and right as `i16`, shift and rounding, 0 or 1 where the inputs are doubled, the
+/// smallest output in every byte.
 ///
 /// # Safety
 /// Left, right and sums are `end − sums` bytes each, a multiple of 4; the sums may lie where left or
 /// right does.
 #[unsafe(naked)]
-unsafe extern "C" fn add_words(
+unsafe extern "C" fn add_scaled(
     left: *const u8,
     right: *const u8,
     sums: *mut u8,
     end: *mut u8,
-    rule: &Narrow,
+    constants: &[u32; 4],
 ) {
     naked_asm!(
         cpu!(),
@@ -101,7 +146,7 @@ unsafe extern "C" fn add_words(
 
 /// Adds row by row, or all at once where the three are laid out alike: their halos are sums of halos
 /// then, until the caller fills them. `None` where a map does not lie in `memory`.
-fn rows(rule: Narrow, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) -> Option<()> {
+fn rows(rule: Rule, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) -> Option<()> {
     let shape = |map: &Placed| {
         let planes = map.planes;
         (planes.channels, planes.rows(), planes.row_bytes(), planes.pad)
@@ -131,7 +176,7 @@ fn rows(rule: Narrow, memory: &mut [u8], left: &Placed, right: &Placed, y: &Plac
 
 /// Adds `bytes` bytes; the last start is that of the sums. `None` where they do not lie in `memory`.
 #[inline(always)]
-fn run(rule: Narrow, memory: &mut [u8], starts: [usize; 3], bytes: usize) -> Option<()> {
+fn run(rule: Rule, memory: &mut [u8], starts: [usize; 3], bytes: usize) -> Option<()> {
     let ends = starts.map(|start| start.checked_add(bytes));
     if !ends.into_iter().all(|end| end.is_some_and(|end| end <= memory.len())) {
         return None;
@@ -142,7 +187,7 @@ fn run(rule: Narrow, memory: &mut [u8], starts: [usize; 3], bytes: usize) -> Opt
     let whole = bytes & !3;
     if whole > 0 {
         // SAFETY: `whole` bytes of each were checked; no alignment is assumed.
-        unsafe { add_words(left, right, sums, sums.add(whole), &rule) };
+        unsafe { (rule.routine)(left, right, sums, sums.add(whole), &rule.constants) };
     }
     for at in whole..bytes {
         let mut sum = [0; 4];
@@ -150,7 +195,7 @@ fn run(rule: Narrow, memory: &mut [u8], starts: [usize; 3], bytes: usize) -> Opt
         unsafe {
             let word = |map: *mut u8| [map.add(at).read(), 0, 0, 0];
             let (left, right, out) = (word(left), word(right), sum.as_mut_ptr());
-            add_words(left.as_ptr(), right.as_ptr(), out, out.add(4), &rule);
+            (rule.routine)(left.as_ptr(), right.as_ptr(), out, out.add(4), &rule.constants);
             sums.add(at).write(sum[0]);
         }
     }
