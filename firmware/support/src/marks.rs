@@ -7,8 +7,9 @@ use core::arch::asm;
 /// Counting begins behind this.
 #[inline(always)]
 pub fn begin() {
+    // Twice, as the emulator may not show the first instruction of a block that has no effect.
     // SAFETY: the instruction has no effect.
-    unsafe { asm!("mov r10, r10", options(nostack, preserves_flags)) }
+    unsafe { asm!("mov r10, r10", "mov r10, r10", options(nostack, preserves_flags)) }
 }
 
 /// Counting ends before this.
