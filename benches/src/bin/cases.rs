@@ -23,6 +23,9 @@ const VARIANTS: [Variant; 9] = [
     Variant { source: Source::StoredInt8, mask: Mask::Rice, density: 20 },
 ];
 
+/// Bytes of the largest artifact for a small board.
+const LARGEST_SMALL: usize = 16_000;
+
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);
     let folder = PathBuf::from(arguments.next().ok_or("usage: cases FOLDER [small]")?);
@@ -38,6 +41,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let variants = if case.weighted() { &VARIANTS[..] } else { &VARIANTS[..1] };
         for &variant in variants {
             let Some(bytes) = artifact(case, variant) else { continue };
+            // All of them must fit the smallest board's flash together.
+            if small && bytes.len() > LARGEST_SMALL {
+                continue;
+            }
             let name = match case.weighted() {
                 true => format!("{}.{}.smk", case.name, variant.name()),
                 false => format!("{}.smk", case.name),

@@ -64,16 +64,19 @@ impl Planes {
     }
 
     /// Rows of a band.
+    #[inline(always)]
     pub const fn rows(&self) -> usize {
         if self.bands == 1 { self.height } else { self.height / BANDS as usize }
     }
 
     /// Bytes of a row without halo.
+    #[inline(always)]
     pub const fn row_bytes(&self) -> usize {
         self.width * self.bands
     }
 
     /// Bytes from one row to the next.
+    #[inline(always)]
     pub const fn stride(&self) -> usize {
         if self.split {
             return (self.width + 2 * self.pad).next_multiple_of(2);
@@ -106,12 +109,14 @@ impl Planes {
     }
 
     /// Bytes from one plane to the next.
+    #[inline(always)]
     pub const fn plane(&self) -> usize {
         (self.rows() + self.pad + self.below()) * self.stride()
     }
 
     /// Rows of halo below a plane that are not those above the next: bands have neighbours of their
     /// own there.
+    #[inline(always)]
     const fn below(&self) -> usize {
         if self.bands == 1 { 0 } else { self.pad }
     }
@@ -133,6 +138,7 @@ impl Planes {
     }
 
     /// Where row `row` of every band begins, without halo; of a split plane, with it.
+    #[inline(always)]
     pub const fn row_start(&self, channel: usize, row: usize) -> usize {
         let halo = if self.split { 0 } else { self.pad * self.bands };
         channel * self.plane() + (row + self.pad) * self.stride() + halo

@@ -1,10 +1,13 @@
 //! The sums. [`Reference`] is the plain truth; every other kernel set equals it bit for bit.
 
+mod copy;
 mod layout;
 mod processor;
 mod reference;
 mod words;
 
+pub use copy::Channelwise;
+pub(crate) use copy::relayout;
 pub use layout::{BANDS, MAX_STORAGE, Planes, SPLIT, storage};
 #[cfg(seedmask_dsp)]
 pub use processor::Dsp;
@@ -110,12 +113,23 @@ pub trait Kernels {
         scratch: &mut [u32],
     );
 
-    /// As many channels as `y` has of a [`crate::layer::Conv2d`]; a [`crate::layer::Depthwise`] is
-    /// run one channel at a time, `x` being a copy of that channel. The halo of `x` covers the
+    /// As many channels as `y` has of a [`crate::layer::Conv2d`], or one of a
+    /// [`crate::layer::Depthwise`], `x` being a copy of that channel. The halo of `x` covers the
     /// padding. `x` and `y` are both plain, or both banded, and then each band of `x` has as many rows
     /// for one of `y` as the window steps down; or `x` is split and `y` plain, and the window steps by two
     /// columns.
     fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]);
+
+    /// See [`crate::layer::Depthwise`]. `None` where the maps do not lie in `memory` or share bytes of
+    /// the scratch.
+    fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise) -> Option<()> {
+        for channel in 0..maps.y.planes.channels {
+            conv.first = channel;
+            let (x, y, scratch) = maps.channel(memory, channel)?;
+            Self::conv2d(conv, x, y, scratch);
+        }
+        Some(())
+    }
 
     /// See [`crate::layer::Pool`]. `y` may begin where `x` does, if [`crate::plan`] allows it: a
     /// kernel goes through the outputs in the order of their addresses, and none lies behind an

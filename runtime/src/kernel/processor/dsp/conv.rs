@@ -6,7 +6,7 @@ use super::program::{self, Bits, Program, Writer};
 use super::tiles::Channel;
 use super::walk::Walk;
 use crate::epilogue::{Affine, Narrow};
-use crate::kernel::{Convolution, Kernels, Planes, Sink, Source, Words};
+use crate::kernel::{Channelwise, Convolution, Kernels, Planes, Sink, Source, Words};
 use crate::layer::Window;
 use crate::random::WORD;
 
@@ -34,6 +34,37 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &m
         scratch.make(conv, &walk, done, count, &x, &mut y);
         done += count;
     }
+}
+
+/// As [`Kernels::depthwise`], with what all channels share made once.
+pub(super) fn depthwise(
+    conv: &mut Convolution,
+    memory: &mut [u8],
+    maps: &Channelwise,
+) -> Option<()> {
+    let walk = {
+        let (x, y, _) = maps.channel(memory, 0)?;
+        Walk::new(&x, &y, conv.window).filter(|_| conv.rows.have_masks())
+    };
+    for channel in 0..maps.y.planes.channels {
+        conv.first = channel;
+        let (x, mut y, lists) = maps.channel(memory, channel)?;
+        let (Some(walk), Some(mut scratch)) =
+            (&walk, Scratch::new(lists, conv.window.area() as usize))
+        else {
+            // Nothing of this was begun: every channel comes here.
+            let (x, y, lists) = maps.channel(memory, channel)?;
+            Words::conv2d(conv, x, y, lists);
+            continue;
+        };
+        if channel == 0 {
+            scratch.fill_table(&x.planes, conv.window);
+        }
+        let (masks, signs) = scratch.bits[0].split_at_mut(scratch.bits[0].len() / 2);
+        conv.rows.next_mask(masks, signs);
+        scratch.make(conv, walk, 0, 1, &x, &mut y);
+    }
+    Some(())
 }
 
 /// The scratch of a convolution in its parts.

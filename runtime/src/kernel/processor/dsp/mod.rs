@@ -31,7 +31,7 @@ mod tiles;
 mod walk;
 
 use crate::epilogue::Epilogue;
-use crate::kernel::{Convolution, Kernels, Placed, Planes, Sink, Source, Target};
+use crate::kernel::{Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target};
 use crate::layer::{Add, Pool};
 use crate::mask::LayerWeights;
 
@@ -52,6 +52,10 @@ impl Kernels for Dsp {
 
     fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
         conv::conv2d(conv, x, y, scratch);
+    }
+
+    fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise) -> Option<()> {
+        conv::depthwise(conv, memory, maps)
     }
 
     fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {

@@ -1,7 +1,8 @@
 //! How tiles of sixteen outputs cover a plane.
 
 use super::tiles::{self, Channel, END, Tiles};
-use crate::kernel::{BANDS, Planes, Sink, Source};
+use crate::kernel::copy::copy_bytes;
+use crate::kernel::{BANDS, Sink, Source};
 use crate::layer::Window;
 
 /// Bytes of a tile.
@@ -246,20 +247,21 @@ impl Walk {
         channel: usize,
         y: &mut Sink,
     ) {
-        let planes: Planes = y.planes;
         let stride = if by_rows { TILE } else { self.x_stride };
         let len = count * TILE;
         let start = begin * TILE;
         let mut row = start.checked_div(stride).unwrap_or(0);
         let mut column = start - row * stride;
         let mut from = 0;
+        let mut to = y.planes.row_start(channel, row);
         while from < len && row < self.rows {
             let count = self.row.saturating_sub(column).min(len - from);
-            let to = planes.row_start(channel, row) + column;
-            let to = y.bytes.get_mut(to..to + count).unwrap_or_default();
-            let made = made.get(from..from + count).unwrap_or_default();
-            to.iter_mut().zip(made).for_each(|(to, made)| *to = *made);
+            let outputs = y.bytes.get_mut(to + column..to + column + count);
+            if let (Some(outputs), Some(made)) = (outputs, made.get(from..from + count)) {
+                copy_bytes(made, outputs);
+            }
             from += stride - column;
+            to += self.y_stride;
             (row, column) = (row + 1, 0);
         }
     }
