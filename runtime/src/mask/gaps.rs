@@ -58,6 +58,8 @@ impl Iterator for GapRow<'_> {
     }
 }
 
+/// A function of its own, whose loops have the registers to themselves.
+#[inline(never)]
 pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32) -> Result<(), MaskError> {
     let mut rest = bytes;
     for row in 0..rows {
@@ -89,17 +91,14 @@ fn check_list(words: &[[u8; 4]], entries: u16, row: u32, inputs: u32) -> Result<
     const LOW: u32 = 0x00ff_00ff;
     // Where a byte of `word` is 0, and maybe above, a bit is set.
     let zeros = |word: u32| word.wrapping_sub(0x0101_0101) & !word & 0x8080_8080;
+    let sum_of = |word: u32| ((word & LOW) + (word >> 8 & LOW)).wrapping_mul(0x0001_0001) >> 16;
+    // At most 65,535 bytes of 255: no overflow.
     let (mut sum, mut zero) = (0, 0);
     let (whole, last) = words.split_at_checked(usize::from(entries / 4)).unwrap_or_default();
-    // Both halves are sums of 16 bits: 64 words do not make them overflow.
-    for some in whole.chunks(64) {
-        let mut halves = 0;
-        for word in some {
-            let word = u32::from_le_bytes(*word);
-            zero |= zeros(word);
-            halves += (word & LOW) + (word >> 8 & LOW);
-        }
-        sum += (halves & 0xffff) + (halves >> 16);
+    for word in whole {
+        let word = u32::from_le_bytes(*word);
+        zero |= zeros(word);
+        sum += sum_of(word);
     }
     if let [word] = last {
         let (word, filling) = (u32::from_le_bytes(*word), u32::MAX << (8 * u32::from(entries % 4)));
@@ -107,7 +106,7 @@ fn check_list(words: &[[u8; 4]], entries: u16, row: u32, inputs: u32) -> Result<
             return Err(MaskError::Padding { row });
         }
         zero |= zeros(word | filling);
-        sum += word.to_le_bytes().into_iter().map(u32::from).sum::<u32>();
+        sum += sum_of(word);
     }
     if zero != 0 {
         return Err(MaskError::ZeroGap { row });

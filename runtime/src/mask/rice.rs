@@ -176,6 +176,8 @@ impl Iterator for RiceRow<'_> {
 }
 
 /// Reads all codes: their weights must lie within the layer, and their bits fill the section.
+/// A function of its own, whose loops have the registers to themselves.
+#[inline(never)]
 pub(super) fn check(bytes: &[u8], parameter: u8, rows: u32, inputs: u32) -> Result<(), MaskError> {
     let found = bytes.len() as u32;
     let Some((count, stream)) = bytes.split_first_chunk::<HEADER>() else {
@@ -217,6 +219,7 @@ struct Codes<'a> {
 impl Codes<'_> {
     /// Reads some codes, at least 1 and at most `most`: how many, and how many weights they pass,
     /// kept ones included. `None` where the bytes end within a code.
+    #[inline(always)]
     fn read(&mut self, most: u32) -> Option<(u32, u32)> {
         let Some(word) = self.stream.first_chunk::<4>() else { return self.read_one() };
         let mut window = u32::from_le_bytes(*word) >> self.used;
