@@ -1,15 +1,17 @@
 //! Tells the crate which instructions it may write: `cfg(seedmask_dsp)` where the target has the DSP
-//! extension of Armv7E-M and Armv8-M.
+//! extension of Armv7E-M and Armv8-M, `cfg(seedmask_thumb)` where it is another Cortex-M.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(seedmask_dsp, seedmask_armv8m)");
+    println!("cargo::rustc-check-cfg=cfg(seedmask_dsp, seedmask_armv8m, seedmask_thumb)");
     let target = std::env::var("TARGET").unwrap_or_default();
     // Armv8-M has the extension or not; the compiler does not tell, so the user does.
     let chosen = std::env::var_os("CARGO_FEATURE_DSP").is_some();
     let armv8m = target.starts_with("thumbv8m.main");
     if target.starts_with("thumbv7em") || (armv8m && chosen) {
         println!("cargo::rustc-cfg=seedmask_dsp");
+    } else if ["thumbv6m", "thumbv7m", "thumbv8m"].iter().any(|core| target.starts_with(core)) {
+        println!("cargo::rustc-cfg=seedmask_thumb");
     }
     if armv8m {
         println!("cargo::rustc-cfg=seedmask_armv8m");

@@ -3,6 +3,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+pub(super) mod columns;
 #[cfg(seedmask_dsp)]
 mod dsp;
 #[cfg(target_arch = "x86_64")]

@@ -1,11 +1,10 @@
 //! Convolutions of ±1 weights over banded maps: every tap is whole words away, so that a column of
-//! four outputs is a word, loaded as one. A row of weights becomes a [`Program`], which runs over the
-//! map two columns at a time: as many as the eight low registers of the smallest cores hold.
+//! four outputs is a word, loaded as one. A row of weights becomes lists of taps in pairs, which run over
+//! the map two columns at a time: as many as the registers of the smallest cores hold.
 
-use super::Lanes;
 use super::taps::Taps;
-use super::window::{Plane, corner, reach};
-use crate::epilogue::Narrow;
+use super::window::{self, Plane, corner};
+use crate::kernel::processor::columns::{self, Pairs};
 use crate::kernel::{BANDS, Convolution, Planes, Sink, Source};
 use crate::layer::Window;
 use crate::random::{WORD, bit_of};
@@ -21,11 +20,12 @@ pub(super) fn windows(
     scratch: &mut [u32],
 ) -> bool {
     let bands = usize::from(BANDS);
+    let reach = window::reach(x, conv.window);
     let inputs = x.planes.channels * conv.window.area() as usize;
     if (x.planes.bands, y.planes.bands) != (bands, bands)
         || y.planes.width < 2
         || conv.window.stride[1] > 2
-        || reach(x, conv.window) > 4 * usize::from(u16::MAX)
+        || reach > u16::MAX.into()
         || !conv.rows.have_masks()
     {
         return false;
@@ -47,22 +47,20 @@ pub(super) fn windows(
         let (plus, minus) = scratch.lists();
         match affine.narrow() {
             Some(narrow) if plus.len().max(minus.len()) <= SMALL => {
-                let program = Program::new(plus, minus);
-                for line in 0..y.planes.rows() {
-                    let start = corner(x, conv.window, line) / bands;
-                    let outputs = y.planes.row_mut(y.bytes, channel, line);
+                let lists = [Pairs::new(minus, reach), Pairs::new(plus, reach)];
+                for row in 0..y.planes.rows() {
+                    let start = corner(x, conv.window, row) / bands;
                     let x = words.get(start..).unwrap_or_default();
+                    let outputs = y.planes.row_mut(y.bytes, channel, row);
+                    let outputs = outputs.as_chunks_mut().0;
                     if conv.window.stride[1] == 1 {
-                        program.line::<1>(x, outputs, narrow, conv.low);
+                        columns::line::<1>(&lists, x, outputs, narrow, conv.low);
                     } else {
-                        program.line::<2>(x, outputs, narrow, conv.low);
+                        columns::line::<2>(&lists, x, outputs, narrow, conv.low);
                     }
                 }
             }
             _ => {
-                for offset in plus.iter_mut().chain(minus.iter_mut()) {
-                    *offset *= u32::from(BANDS);
-                }
                 let taps = Taps::of_signs(plus, minus);
                 Plane::new(&taps, conv, affine, x).lines(channel, x, y);
             }
@@ -73,7 +71,7 @@ pub(super) fn windows(
 
 /// The scratch of a convolution in its parts.
 struct Scratch<'s> {
-    /// Offset, in words, of the input at each bit of a mask, from the highest of the first word down.
+    /// Offset of the input at each bit of a mask, from the highest of the first word down.
     /// Made with a layer's first channel.
     table: &'s mut [[u16; WORD]],
     masks: &'s mut [u32],
@@ -98,13 +96,13 @@ impl<'s> Scratch<'s> {
         let mut input = 0;
         for channel in 0..x.channels {
             for row in 0..height {
-                let start = (channel * x.plane() + row * x.stride()) / usize::from(BANDS);
+                let start = channel * x.plane() + row * x.stride();
                 for column in 0..width {
                     let at = WORD - 1 - bit_of(input % WORD) as usize;
                     let entry = self.table.get_mut(input / WORD).and_then(|word| word.get_mut(at));
                     if let Some(entry) = entry {
                         // `windows` saw that the largest fits.
-                        *entry = (start + column) as u16;
+                        *entry = (start + column * x.bands) as u16;
                     }
                     input += 1;
                 }
@@ -135,98 +133,5 @@ impl<'s> Scratch<'s> {
         }
         let (rest, minus) = self.offsets.split_at_mut_checked(back).unwrap_or_default();
         (rest.get_mut(..front).unwrap_or_default(), minus)
-    }
-}
-
-/// A row of weights as pairs of taps of one sign: the bytes of two activations are added before they
-/// are spread over lanes.
-struct Program<'s> {
-    /// Minus and plus taps.
-    lists: [Pairs<'s>; 2],
-}
-
-/// Taps of one sign.
-struct Pairs<'s> {
-    /// Two offsets each.
-    pairs: &'s [u32],
-    /// What is left over.
-    single: Option<u32>,
-}
-
-impl<'s> Pairs<'s> {
-    /// Packs `offsets`, of 16 bits each.
-    fn new(offsets: &'s mut [u32]) -> Self {
-        let single = offsets.last().copied().filter(|_| offsets.len() % 2 == 1);
-        let count = offsets.len() / 2;
-        for at in 0..count {
-            let pair = offsets.get(2 * at).zip(offsets.get(2 * at + 1));
-            let pair = pair.map(|(one, two)| one | two << 16);
-            if let (Some(entry), Some(pair)) = (offsets.get_mut(at), pair) {
-                *entry = pair;
-            }
-        }
-        Self { pairs: offsets.get(..count).unwrap_or_default(), single }
-    }
-}
-
-impl<'s> Program<'s> {
-    fn new(plus: &'s mut [u32], minus: &'s mut [u32]) -> Self {
-        Self { lists: [Pairs::new(minus), Pairs::new(plus)] }
-    }
-
-    /// One row of outputs, whose windows are `STEP` words apart; the first begins at the first word.
-    #[inline(always)]
-    fn line<const STEP: usize>(&self, x: &[u32], outputs: &mut [u8], narrow: Narrow, low: u8) {
-        let columns = outputs.len() / usize::from(BANDS);
-        let mut done = 0;
-        while done < columns {
-            // The last tile may begin within the one before: it then writes the same bytes again.
-            let at = done.min(columns - 2);
-            let to = outputs.get_mut(usize::from(BANDS) * at..).unwrap_or_default();
-            let [first, second] = self.tile::<STEP>(x.get(at * STEP..).unwrap_or_default());
-            let (to, rest) = to.split_at_mut_checked(BANDS.into()).unwrap_or_default();
-            write(first, to, narrow, low);
-            write(second, rest, narrow, low);
-            done = at + 2;
-        }
-    }
-
-    /// The sums of two columns.
-    #[inline(never)]
-    fn tile<const STEP: usize>(&self, x: &[u32]) -> [Lanes; 2] {
-        let (mut one, mut two) = (Lanes::default(), Lanes::default());
-        // One look at the length for both loads.
-        let columns = |offset: u32| {
-            let offset = (offset & 0xffff) as usize;
-            x.get(offset..offset + STEP + 1).map(|words| (words[0], words[STEP]))
-        };
-        for Pairs { pairs, single } in &self.lists {
-            // What was added before were the minus taps.
-            (one, two) = (one.negated(), two.negated());
-            for pair in *pairs {
-                if let (Some(left), Some(right)) = (columns(*pair), columns(*pair >> 16)) {
-                    one.add(left.0.wrapping_add(right.0));
-                    two.add(left.1.wrapping_add(right.1));
-                }
-            }
-            if let Some((first, second)) = single.and_then(columns) {
-                one.add(first);
-                two.add(second);
-            }
-        }
-        [one, two]
-    }
-}
-
-/// Puts the sums of a column through the epilogue.
-#[inline(never)]
-fn write(lanes: Lanes, outputs: &mut [u8], narrow: Narrow, low: u8) {
-    let even = lanes.all.wrapping_sub(lanes.high << 8);
-    if let Some([a, b, c, d]) = outputs.first_chunk_mut::<{ BANDS as usize }>() {
-        for (lanes, lower, upper) in [(even, a, c), (lanes.high, b, d)] {
-            *lower = narrow.activation((lanes as i16).into(), low);
-            // The carry of a lower lane below zero is taken back.
-            *upper = narrow.activation(lanes.wrapping_add(0x8000) as i32 >> 16, low);
-        }
     }
 }

@@ -49,24 +49,24 @@ fn product((index, weight): (u32, i32), x: &[u8]) -> i32 {
 /// Sum of the inputs that a list of gaps names.
 #[inline(never)]
 fn list(gaps: &[u8], x: &[u8]) -> i32 {
-    let Some((first, gaps)) = gaps.split_first() else { return 0 };
-    // From the input on that was added last.
-    let mut x = x.get(usize::from(*first).wrapping_sub(1)..).unwrap_or_default();
-    let mut sum = x.first().map_or(0, |byte| i32::from(*byte));
+    let mut index = usize::MAX;
+    let mut sum = 0;
+    let mut add = |gap: u8| {
+        index = index.wrapping_add(gap.into());
+        if let Some(byte) = x.get(index) {
+            sum += i32::from(*byte);
+        }
+    };
+    // Written out, for compilers that are told to save space.
     let (quads, rest) = gaps.as_chunks::<4>();
-    for quad in quads {
-        let [a, b, c, d] = quad.map(usize::from);
-        let (b, d) = (a + b, c + d);
-        let (c, d) = (b + c, b + d);
-        // The largest is looked at first, so that the others need no look of their own.
-        let Some(fourth) = x.get(d) else { break };
-        let at = |index: usize| x.get(index).map_or(0, |byte| i32::from(*byte));
-        sum += at(a) + at(b) + at(c) + i32::from(*fourth);
-        x = x.get(d..).unwrap_or_default();
+    for [a, b, c, d] in quads {
+        add(*a);
+        add(*b);
+        add(*c);
+        add(*d);
     }
     for gap in rest {
-        x = x.get(usize::from(*gap)..).unwrap_or_default();
-        sum += x.first().map_or(0, |byte| i32::from(*byte));
+        add(*gap);
     }
     sum
 }

@@ -22,7 +22,7 @@ use crate::mask::LayerWeights;
 pub struct Words;
 
 /// Bytes 0 and 2 of a word: two 16-bit lanes.
-const EVEN: u32 = 0x00ff_00ff;
+pub(super) const EVEN: u32 = 0x00ff_00ff;
 
 impl Kernels for Words {
     fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target, _: &mut [u32]) {
@@ -49,9 +49,9 @@ impl Kernels for Words {
 /// what `high` carried into `all` is taken off at the end. No lane may pass 65,535: that is 516
 /// activations of 127, of which each added byte may hold two.
 #[derive(Clone, Copy, Default)]
-struct Lanes {
-    all: u32,
-    high: u32,
+pub(super) struct Lanes {
+    pub(super) all: u32,
+    pub(super) high: u32,
 }
 
 /// Activations that may be added to a lane before it is read: 512·127 < 2¹⁶.
@@ -59,14 +59,15 @@ const FLUSH: usize = 512;
 
 impl Lanes {
     #[inline(always)]
-    fn add(&mut self, bytes: u32) {
+    pub(super) fn add(&mut self, bytes: u32) {
         self.all = self.all.wrapping_add(bytes);
         self.high = self.high.wrapping_add(bytes >> 8 & EVEN);
     }
 
     /// The same with the opposite sign; only for lanes that wrap.
+    #[cfg(not(seedmask_thumb))]
     #[inline(always)]
-    fn negated(self) -> Self {
+    pub(super) fn negated(self) -> Self {
         Self { all: self.all.wrapping_neg(), high: self.high.wrapping_neg() }
     }
 

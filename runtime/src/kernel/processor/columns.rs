@@ -1,0 +1,371 @@
+//! Rows of convolutions over banded maps: pairs of taps over two columns of words at a time. In plain
+//! Rust, and in the instructions that every Cortex-M has: the compiler uses seven registers there and
+//! keeps the sums in memory, the routine keeps them in all thirteen.
+
+#[cfg(seedmask_thumb)]
+use core::arch::naked_asm;
+
+use crate::epilogue::Narrow;
+#[cfg(not(seedmask_thumb))]
+use crate::kernel::words::Lanes;
+
+/// Taps of one sign: offsets in bytes, multiples of 4, none beyond the limit.
+pub(crate) struct Pairs<'s> {
+    /// Two offsets each.
+    pairs: &'s [u32],
+    /// What is left over.
+    single: Option<u32>,
+    limit: u32,
+}
+
+impl<'s> Pairs<'s> {
+    /// Packs `offsets`; what is beyond `limit`, at most 65,535, is cut off.
+    pub(crate) fn new(offsets: &'s mut [u32], limit: usize) -> Self {
+        let limit = limit as u32 & 0xfffc;
+        let (cut, count) = (|offset: u32| offset.min(limit) & !3, offsets.len() / 2);
+        let single = offsets.last().copied().filter(|_| offsets.len() % 2 == 1).map(cut);
+        for at in 0..count {
+            let pair = offsets.get(2 * at).zip(offsets.get(2 * at + 1));
+            let pair = pair.map(|(one, two)| cut(*one) | cut(*two) << 16);
+            if let (Some(entry), Some(pair)) = (offsets.get_mut(at), pair) {
+                *entry = pair;
+            }
+        }
+        Self { pairs: offsets.get(..count).unwrap_or_default(), single, limit }
+    }
+}
+
+/// One row of outputs, of minus and plus taps, through the epilogue: columns of windows that are `STEP`
+/// words apart, 1 or 2, the first of which begins at the first word. At least two columns; `x`
+/// holds all that is under them, or nothing is written. No sum passes 16 bits.
+pub(crate) fn line<const STEP: usize>(
+    lists: &[Pairs; 2],
+    x: &[u32],
+    outputs: &mut [[u8; 4]],
+    narrow: Narrow,
+    low: u8,
+) {
+    let Some(last) = outputs.len().checked_sub(2) else { return };
+    let reach = lists.iter().map(|list| list.limit as usize / 4).fold(0, usize::max);
+    let Some(x) = x.get(..last * STEP + reach + STEP + 1) else { return };
+    columns::<STEP>(lists, x, outputs, narrow, low);
+}
+
+/// [`line`], which has seen that `x` is long enough.
+#[cfg(not(seedmask_thumb))]
+fn columns<const STEP: usize>(
+    lists: &[Pairs; 2],
+    x: &[u32],
+    outputs: &mut [[u8; 4]],
+    narrow: Narrow,
+    low: u8,
+) {
+    let mut done = 0;
+    while done < outputs.len() {
+        // The last tile may begin within the one before: it then writes the same bytes again.
+        let at = done.min(outputs.len() - 2);
+        let sums = sums::<STEP>(lists, x.get(at * STEP..).unwrap_or_default());
+        let columns = outputs.get_mut(at..at + 2).unwrap_or_default();
+        for (output, lanes) in columns.iter_mut().zip(sums) {
+            *output = activations(lanes, narrow, low);
+        }
+        done = at + 2;
+    }
+}
+
+/// Sums of two columns: the plus taps less the minus taps. Lanes wrap.
+#[cfg(not(seedmask_thumb))]
+#[inline(never)]
+fn sums<const STEP: usize>(lists: &[Pairs; 2], x: &[u32]) -> [Lanes; 2] {
+    let (mut one, mut two) = (Lanes::default(), Lanes::default());
+    // One look at the length for both loads.
+    let columns = |offset: u32| {
+        let at = (offset & 0xffff) as usize / 4;
+        x.get(at..at + STEP + 1).map(|words| (words[0], words[STEP]))
+    };
+    for list in lists {
+        // What was added before were the minus taps.
+        (one, two) = (one.negated(), two.negated());
+        for pair in list.pairs {
+            if let (Some(left), Some(right)) = (columns(*pair), columns(*pair >> 16)) {
+                one.add(left.0.wrapping_add(right.0));
+                two.add(left.1.wrapping_add(right.1));
+            }
+        }
+        if let Some((first, second)) = list.single.and_then(columns) {
+            one.add(first);
+            two.add(second);
+        }
+    }
+    [one, two]
+}
+
+/// The sums of a column, of 16 bits with a sign, through the epilogue.
+#[cfg(not(seedmask_thumb))]
+#[inline(always)]
+fn activations(lanes: Lanes, narrow: Narrow, low: u8) -> [u8; 4] {
+    let even = lanes.all.wrapping_sub(lanes.high << 8);
+    let lower = |lanes: u32| narrow.activation((lanes as i16).into(), low);
+    // A lower lane below zero took one off the upper.
+    let upper = |lanes: u32| narrow.activation(lanes.wrapping_add(0x8000) as i32 >> 16, low);
+    [lower(even), lower(lanes.high), upper(even), upper(lanes.high)]
+}
+
+/// [`line`], which has seen that `x` is long enough.
+#[cfg(seedmask_thumb)]
+fn columns<const STEP: usize>(
+    lists: &[Pairs; 2],
+    x: &[u32],
+    outputs: &mut [[u8; 4]],
+    narrow: Narrow,
+    low: u8,
+) {
+    let mut tiles = Tiles {
+        lists: [&lists[0], &lists[1]].map(|list| {
+            let ends = list.pairs.as_ptr_range();
+            let single = list.single.map_or(-1, |offset| offset as i32);
+            List { start: ends.start, end: ends.end, single }
+        }),
+        x: x.as_ptr(),
+        step: 8 * STEP,
+        y: outputs.as_mut_ptr(),
+        count: outputs.len() / 2,
+        even: crate::kernel::words::EVEN,
+        scale: narrow.scale,
+        shift: narrow.shift,
+        right: narrow.right,
+        low: low.into(),
+    };
+    // SAFETY: there are two columns at least. `Pairs::new` cut offsets off at the limit and made them
+    // multiples of 4, and `line` saw that `x` has a word there and one `STEP` further for the
+    // last two columns, and with them for all.
+    unsafe {
+        tiles.run::<STEP>();
+        if outputs.len() % 2 == 1 {
+            // The last tile begins within the one before: it writes the same bytes again.
+            let last = outputs.len() - 2;
+            tiles.x = x.as_ptr().add(last * STEP);
+            tiles.y = outputs.as_mut_ptr().add(last);
+            tiles.count = 1;
+            tiles.run::<STEP>();
+        }
+    }
+}
+
+/// [`Pairs`] as the assembly reads them.
+#[cfg(seedmask_thumb)]
+#[repr(C)]
+struct List {
+    start: *const u32,
+    end: *const u32,
+    /// −1 where there is none.
+    single: i32,
+}
+
+/// Tiles of two columns; the assembly knows the order of the fields.
+#[cfg(seedmask_thumb)]
+#[repr(C)]
+struct Tiles {
+    /// Minus and plus taps.
+    lists: [List; 2],
+    /// The first column.
+    x: *const u32,
+    /// Bytes from tile to tile.
+    step: usize,
+    /// The first outputs.
+    y: *mut [u8; 4],
+    /// Tiles, at least 1.
+    count: usize,
+    /// Bytes 0 and 2 of a word.
+    even: u32,
+    /// [`Narrow`].
+    scale: i32,
+    shift: i32,
+    right: u32,
+    /// The smallest output.
+    low: u32,
+}
+
+#[cfg(seedmask_thumb)]
+impl Tiles {
+    /// # Safety
+    /// As that of the routines, for columns `STEP` words apart.
+    unsafe fn run<const STEP: usize>(&mut self) {
+        // SAFETY: the caller's.
+        unsafe { if STEP == 1 { every_word(self) } else { every_other_word(self) } }
+    }
+}
+
+#[cfg(seedmask_thumb)]
+macro_rules! routine {
+    ($name:ident, $next:literal) => {
+        /// Writes the outputs of all tiles, and moves `x`, `y` and `count` on.
+        ///
+        /// # Safety
+        /// Lists are readable; every offset is a multiple of 4 that leads to two readable words in each
+        /// tile, one from its first column and one from its second; the outputs are writable.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(tiles: *mut Tiles) {
+            naked_asm!(
+                "push {{r4-r7, lr}}",
+                "mov r4, r8",
+                "mov r5, r9",
+                "mov r6, r10",
+                "mov r7, r11",
+                "push {{r4-r7}}",
+                "mov r11, r0",
+                // A tile: r0 list, r10 its end, r1 x, r2 even, r8 and r3 the first sums, r9 and r4 the
+                // second, r11 the fields.
+                "1:",
+                "ldr r1, [r0, #24]",
+                "ldr r2, [r0, #40]",
+                "movs r3, #0",
+                "movs r4, #0",
+                "mov r8, r3",
+                "mov r9, r3",
+                "bl 2f",
+                "rsbs r3, r3, #0",
+                "rsbs r4, r4, #0",
+                "mov r5, r8",
+                "rsbs r5, r5, #0",
+                "mov r8, r5",
+                "mov r5, r9",
+                "rsbs r5, r5, #0",
+                "mov r9, r5",
+                "mov r0, r11",
+                "adds r0, #12",
+                "bl 2f",
+                // The epilogue: r0 right, r1 shift, r2 scale, r7 outputs, r10 low.
+                "mov r0, r11",
+                "ldr r7, [r0, #32]",
+                "ldr r6, [r0, #56]",
+                "mov r10, r6",
+                "ldr r2, [r0, #44]",
+                "ldr r1, [r0, #48]",
+                "ldr r0, [r0, #52]",
+                "mov r5, r8",
+                "lsls r6, r3, #8",
+                "subs r5, r5, r6",
+                "bl 6f",
+                "adds r7, #1",
+                "mov r5, r3",
+                "bl 6f",
+                "adds r7, #3",
+                "mov r5, r9",
+                "lsls r6, r4, #8",
+                "subs r5, r5, r6",
+                "bl 6f",
+                "adds r7, #1",
+                "mov r5, r4",
+                "bl 6f",
+                // The next tile.
+                "mov r0, r11",
+                "adds r7, #3",
+                "str r7, [r0, #32]",
+                "ldr r1, [r0, #24]",
+                "ldr r2, [r0, #28]",
+                "adds r1, r1, r2",
+                "str r1, [r0, #24]",
+                "ldr r1, [r0, #36]",
+                "subs r1, #1",
+                "str r1, [r0, #36]",
+                "bne 1b",
+                "pop {{r4-r7}}",
+                "mov r8, r4",
+                "mov r9, r5",
+                "mov r10, r6",
+                "mov r11, r7",
+                "pop {{r4-r7, pc}}",
+                // Adds a list.
+                "2:",
+                "ldr r5, [r0, #4]",
+                "mov r10, r5",
+                "ldr r5, [r0, #8]",
+                "push {{r5}}",
+                "ldr r0, [r0]",
+                "cmp r0, r10",
+                "beq 4f",
+                "3:",
+                "ldr r5, [r0]",
+                "adds r0, #4",
+                "lsrs r6, r5, #16",
+                "uxth r5, r5",
+                "adds r5, r5, r1",
+                "adds r6, r6, r1",
+                "ldr r7, [r5]",
+                concat!("ldr r5, [r5, #", $next, "]"),
+                "mov r12, r5",
+                "ldr r5, [r6]",
+                "adds r7, r7, r5",
+                concat!("ldr r6, [r6, #", $next, "]"),
+                "add r6, r12",
+                "add r8, r7",
+                "lsrs r7, r7, #8",
+                "ands r7, r2",
+                "adds r3, r3, r7",
+                "add r9, r6",
+                "lsrs r6, r6, #8",
+                "ands r6, r2",
+                "adds r4, r4, r6",
+                "cmp r0, r10",
+                "bne 3b",
+                // A single tap.
+                "4:",
+                "pop {{r5}}",
+                "cmp r5, #0",
+                "blt 5f",
+                "adds r5, r5, r1",
+                "ldr r7, [r5]",
+                concat!("ldr r6, [r5, #", $next, "]"),
+                "add r8, r7",
+                "lsrs r7, r7, #8",
+                "ands r7, r2",
+                "adds r3, r3, r7",
+                "add r9, r6",
+                "lsrs r6, r6, #8",
+                "ands r6, r2",
+                "adds r4, r4, r6",
+                "5:",
+                "bx lr",
+                // Writes the outputs of both lanes of r5, the lower at r7.
+                "6:",
+                "sxth r6, r5",
+                "muls r6, r2, r6",
+                "adds r6, r6, r1",
+                "asrs r6, r0",
+                "cmp r6, r10",
+                "bge 7f",
+                "mov r6, r10",
+                "7:",
+                "cmp r6, #127",
+                "ble 8f",
+                "movs r6, #127",
+                "8:",
+                "strb r6, [r7]",
+                // A lower lane below zero took one off the upper.
+                "movs r6, #1",
+                "lsls r6, r6, #15",
+                "adds r5, r5, r6",
+                "asrs r5, r5, #16",
+                "muls r5, r2, r5",
+                "adds r5, r5, r1",
+                "asrs r5, r0",
+                "cmp r5, r10",
+                "bge 9f",
+                "mov r5, r10",
+                "9:",
+                "cmp r5, #127",
+                "ble 11f",
+                "movs r5, #127",
+                "11:",
+                "strb r5, [r7, #2]",
+                "bx lr",
+            );
+        }
+    };
+}
+
+#[cfg(seedmask_thumb)]
+routine!(every_word, "4");
+#[cfg(seedmask_thumb)]
+routine!(every_other_word, "8");
