@@ -180,24 +180,57 @@ impl Iterator for RiceRow<'_> {
 #[inline(never)]
 pub(super) fn check(bytes: &[u8], parameter: u8, rows: u32, inputs: u32) -> Result<(), MaskError> {
     let found = bytes.len() as u32;
+    let (truncated, outside) =
+        (MaskError::Truncated { row: rows }, MaskError::Outside { row: rows });
     let Some((count, stream)) = bytes.split_first_chunk::<HEADER>() else {
         return Err(MaskError::Length { found, expected: HEADER as u32 });
     };
-    let mut codes = Codes { stream, used: 0, parameter: parameter.into() };
+    let parameter = u32::from(parameter);
+    let (low_bits, code_bits) = ((1 << parameter) - 1, 1 + parameter);
+    // Bits of the first byte that are used: 0..=7.
+    let (mut stream, mut used) = (stream, 0);
     // Every code takes at least a bit, so a count beyond the bits stops where they end.
     let mut left = u32::from_le_bytes(*count);
     // Weights behind the last kept one: indices only grow, so no other can be outside.
     let mut behind = rows * inputs;
     while left > 0 {
-        let (read, passed) = codes.read(left).ok_or(MaskError::Truncated { row: rows })?;
-        behind = behind.checked_sub(passed).ok_or(MaskError::Outside { row: rows })?;
-        left -= read;
-    }
-    let (last, unread) = match codes.used {
-        0 => (0, codes.stream),
-        used => {
-            codes.stream.split_first().map_or((0, &[][..]), |(byte, rest)| (byte >> used, rest))
+        let word = stream.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+        let (mut window, bits) = (word >> used, 32 - used);
+        let (before, mut unread, mut gaps) = (left, bits as i32, 0);
+        // At most 32 codes: no overflow.
+        while left > 0 {
+            let zeros = window.trailing_zeros();
+            let taken = (zeros + code_bits) as i32;
+            unread -= taken;
+            if unread < 0 {
+                unread += taken;
+                break;
+            }
+            let rest = window >> zeros;
+            gaps += rest >> 1 & low_bits;
+            window = rest >> code_bits;
+            left -= 1;
         }
+        let read = before - left;
+        let (bytes, bits) = if read > 0 {
+            let taken = bits - unread as u32;
+            // What is neither a 1 nor a low bit is a 0.
+            gaps += taken - read * code_bits << parameter;
+            behind = behind.checked_sub(gaps + read).ok_or(outside)?;
+            ((used + taken) as usize / 8, (used + taken) % 8)
+        } else {
+            let (gap, taken) = long_or_late(stream, used, parameter).ok_or(truncated)?;
+            behind = behind.checked_sub(gap).and_then(|rest| rest.checked_sub(1)).ok_or(outside)?;
+            left -= 1;
+            let end = u64::from(used) + taken;
+            ((end / 8) as usize, end as u32 % 8)
+        };
+        stream = stream.get(bytes..).unwrap_or_default();
+        used = bits;
+    }
+    let (last, unread) = match stream.split_first() {
+        Some((byte, rest)) if used > 0 => (byte >> used, rest),
+        _ => (0, stream),
     };
     if !unread.is_empty() {
         return Err(MaskError::Length { found, expected: found - unread.len() as u32 });
@@ -208,64 +241,18 @@ pub(super) fn check(bytes: &[u8], parameter: u8, rows: u32, inputs: u32) -> Resu
     Ok(())
 }
 
-/// Codes that are counted and not looked at.
-struct Codes<'a> {
-    stream: &'a [u8],
-    /// Bits of the first byte that are used: 0..=7.
-    used: u32,
-    parameter: u32,
-}
-
-impl Codes<'_> {
-    /// Reads some codes, at least 1 and at most `most`: how many, and how many weights they pass,
-    /// kept ones included. `None` where the bytes end within a code.
-    #[inline(always)]
-    fn read(&mut self, most: u32) -> Option<(u32, u32)> {
-        let Some(word) = self.stream.first_chunk::<4>() else { return self.read_one() };
-        let mut window = u32::from_le_bytes(*word) >> self.used;
-        let mut bits = 32 - self.used;
-        let (mut left, mut gaps) = (most, 0);
-        let low_bits = (1 << self.parameter) - 1;
-        // At most 32 codes: no overflow.
-        while left > 0 {
-            let zeros = window.trailing_zeros();
-            let Some(after) = bits.checked_sub(zeros + 1 + self.parameter) else { break };
-            let rest = window >> zeros >> 1;
-            gaps += (zeros << self.parameter) + (rest & low_bits);
-            window = rest >> self.parameter;
-            bits = after;
-            left -= 1;
-        }
-        let read = most - left;
-        if read == 0 {
-            return self.read_one();
-        }
-        self.skip_to(32 - u64::from(bits));
-        Some((read, gaps + read))
-    }
-
-    /// Reads a code of any length, or one of the last.
-    #[inline(never)]
-    fn read_one(&mut self) -> Option<(u32, u32)> {
-        let (bytes, parameter) = (self.stream, self.parameter);
-        let mut reader = Reader { bytes, window: 0, bits: 0, parameter, left: 0, flat: 0 };
-        reader.refill();
-        reader.bits = reader.bits.checked_sub(self.used)?;
-        reader.window >>= self.used;
-        let gap = reader.gap()?;
-        let unread = bits_of(reader.bytes) + u64::from(reader.bits);
-        self.skip_to(bits_of(bytes) - unread);
-        Some((1, gap.saturating_add(1)))
-    }
-
-    fn skip_to(&mut self, bit: u64) {
-        self.stream = self.stream.get((bit / 8) as usize..).unwrap_or_default();
-        self.used = bit as u32 % 8;
-    }
-}
-
-const fn bits_of(bytes: &[u8]) -> u64 {
-    8 * bytes.len() as u64
+/// The gap of a code that does not lie whole in the first four bytes of `stream`, of which `used` bits
+/// were read, and its bits. `None` where the bytes end within it.
+#[inline(never)]
+fn long_or_late(stream: &[u8], used: u32, parameter: u32) -> Option<(u32, u64)> {
+    let mut reader = Reader { bytes: stream, window: 0, bits: 0, parameter, left: 0, flat: 0 };
+    reader.refill();
+    reader.bits = reader.bits.checked_sub(used)?;
+    reader.window >>= used;
+    let unread = |reader: &Reader| 8 * reader.bytes.len() as u64 + u64::from(reader.bits);
+    let before = unread(&reader);
+    let gap = reader.gap()?;
+    Some((gap, before - unread(&reader)))
 }
 
 #[cfg(test)]
