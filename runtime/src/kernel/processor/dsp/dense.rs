@@ -53,85 +53,107 @@ fn blocks(
         match &mut target {
             Target::Activations { low, bytes } => {
                 let bytes = bytes.get_mut(first..).unwrap_or_default();
-                for (byte, (affine, sum)) in bytes.iter_mut().zip(rows) {
-                    // Sums have less than 24 bits: it fits.
-                    let rounded = ((exact(affine, *sum) + (1 << 23)) >> 24) as i32;
-                    *byte = rounded.max(i32::from(*low)).min(127) as u8;
+                for (byte, (channel, sum)) in bytes.iter_mut().zip(rows) {
+                    *byte = activation(channel, *sum, *low);
                 }
             }
             Target::Logits(logits) => {
                 let logits = logits.get_mut(first..).unwrap_or_default();
-                for (logit, (affine, sum)) in logits.iter_mut().zip(rows) {
-                    *logit = saturated(exact(affine, *sum));
+                for (to, (channel, sum)) in logits.iter_mut().zip(rows) {
+                    *to = logit(channel, *sum);
                 }
             }
         }
     }
 }
 
-/// `sum·S + B` of a channel's two f16, both decoded at once: what [`crate::epilogue::Affine`] computes.
+/// `sum·S + B` in `{f}:{t}`, of the two f16 in `{w}`, both decoded at once; it uses `{e}` and `{g}`.
+macro_rules! affine {
+    () => {
+        concat!(
+            // Fractions with their hidden bit, where the exponent is not 0; exponents less one.
+            "bic {f}, {w}, #0xfc00fc00\n",
+            "lsr {e}, {w}, #10\n",
+            "and {e}, {e}, #0x001f001f\n",
+            "orr {g}, {f}, #0x04000400\n",
+            "uqsub16 {t}, {e}, {ones}\n",
+            "usub16 {e}, {e}, {ones}\n",
+            "sel {f}, {g}, {f}\n",
+            // Negated where the sign says so.
+            "mvn {g}, {f}\n",
+            "uadd16 {g}, {g}, {ones}\n",
+            "sadd16 {e}, {w}, {w}\n",
+            "sel {f}, {f}, {g}\n",
+            // S, then B as a product with a power of two.
+            "sxth {g}, {f}\n",
+            "uxth {e}, {t}\n",
+            "lsl {g}, {g}, {e}\n",
+            "asr {f}, {f}, #16\n",
+            "lsr {t}, {t}, #16\n",
+            "mov {e}, #1\n",
+            "lsl {e}, {e}, {t}\n",
+            "smull {t}, {f}, {f}, {e}\n",
+            "smlal {t}, {f}, {sum}, {g}\n",
+        )
+    };
+}
+
+const ONES: u32 = 0x0001_0001;
+
+/// [`crate::epilogue::Affine::activation`] of a channel's bytes; sums have less than 24 bits.
 #[inline(always)]
-fn exact(affine: u32, sum: i32) -> i64 {
-    let (low, high): (u32, u32);
+fn activation(channel: u32, sum: i32, low: u8) -> u8 {
+    let activation: u32;
     // SAFETY: registers only.
     unsafe {
         asm!(
             cpu!(),
-            // Fractions with their hidden bit, where the exponent is not 0; exponents less one.
-            "bic {f}, {w}, #0xfc00fc00",
-            "lsr {e}, {w}, #10",
-            "and {e}, {e}, #0x001f001f",
-            "orr {g}, {f}, #0x04000400",
-            "usub16 {t}, {e}, {ones}",
-            "sel {f}, {g}, {f}",
-            "uqsub16 {e}, {e}, {ones}",
-            // Negated where the sign says so.
-            "ssub16 {g}, {zero}, {f}",
-            "sadd16 {t}, {w}, {zero}",
-            "sel {f}, {f}, {g}",
-            // S, then B as a product with a power of two.
-            "sxth {g}, {f}",
-            "uxth {t}, {e}",
-            "lsl {g}, {g}, {t}",
-            "asr {f}, {f}, #16",
-            "lsr {e}, {e}, #16",
-            "lsl {e}, {one}, {e}",
-            "smull {t}, {f}, {f}, {e}",
-            "smlal {t}, {f}, {sum}, {g}",
-            w = in(reg) affine,
+            affine!(),
+            "adds {t}, {t}, #0x800000",
+            "adc {f}, {f}, #0",
+            "lsr {t}, {t}, #24",
+            "orr {t}, {t}, {f}, lsl #8",
+            "usat {t}, #7, {t}",
+            "usub8 {e}, {t}, {low}",
+            "sel {t}, {t}, {low}",
+            w = in(reg) channel,
             sum = in(reg) sum,
-            ones = in(reg) 0x0001_0001,
-            zero = in(reg) 0,
-            one = in(reg) 1,
+            ones = in(reg) ONES,
+            low = in(reg) u32::from(low),
             e = out(reg) _,
+            f = out(reg) _,
             g = out(reg) _,
-            t = out(reg) low,
-            f = out(reg) high,
+            t = out(reg) activation,
             options(pure, nomem, nostack),
         );
     }
-    (u64::from(high) << 32 | u64::from(low)) as i64
+    activation as u8
 }
 
-/// `exact >> 8`, saturated: a logit in Q16.
+/// [`crate::epilogue::Affine::logit`] of a channel's bytes.
 #[inline(always)]
-fn saturated(exact: i64) -> i32 {
+fn logit(channel: u32, sum: i32) -> i32 {
     let logit;
     // SAFETY: registers only.
     unsafe {
         asm!(
             cpu!(),
-            "lsr {low}, {low}, #8",
-            "orr {low}, {low}, {high}, lsl #24",
-            "asr {high}, {high}, #8",
+            affine!(),
+            "lsr {t}, {t}, #8",
+            "orr {t}, {t}, {f}, lsl #24",
+            "asr {f}, {f}, #8",
             // What was shifted out of reach must be copies of the sign.
-            "cmp {high}, {low}, asr #31",
-            "mvn {most}, #0x80000000",
+            "cmp {f}, {t}, asr #31",
+            "mvn {e}, #0x80000000",
             "it ne",
-            "eorne {low}, {most}, {high}, asr #31",
-            low = inout(reg) exact as u32 => logit,
-            high = inout(reg) (exact >> 32) as u32 => _,
-            most = out(reg) _,
+            "eorne {t}, {e}, {f}, asr #31",
+            w = in(reg) channel,
+            sum = in(reg) sum,
+            ones = in(reg) ONES,
+            e = out(reg) _,
+            f = out(reg) _,
+            g = out(reg) _,
+            t = out(reg) logit,
             options(pure, nomem, nostack),
         );
     }
