@@ -187,8 +187,7 @@ impl<'m, 'a> Session<'m, 'a> {
         if found != expected {
             return Err(InferError::OtherFile { found, expected });
         }
-        let mut input = self.input().iter().enumerate();
-        if let Some((index, &found)) = input.find(|&(_, &byte)| byte > MAX_ACTIVATION) {
+        if let Some((index, found)) = beyond_activations(self.input()) {
             return Err(InferError::Input { index, found });
         }
         let mut runner = Runner { model: &self.model, arena: self.arena };
@@ -227,6 +226,17 @@ impl<'m, 'a> Session<'m, 'a> {
             }
         })
     }
+}
+
+/// The first byte above [`MAX_ACTIVATION`]. Words are looked at, as there are many inputs.
+fn beyond_activations(input: &[u8]) -> Option<(usize, u8)> {
+    let (words, rest) = input.as_chunks();
+    let all = words.iter().fold(0, |all, word| all | u32::from_ne_bytes(*word));
+    if all & 0x8080_8080 == 0 && rest.iter().all(|byte| *byte <= MAX_ACTIVATION) {
+        return None;
+    }
+    let mut bytes = input.iter().copied().enumerate();
+    bytes.find(|(_, byte)| *byte > MAX_ACTIVATION)
 }
 
 /// What the last layer gave.
