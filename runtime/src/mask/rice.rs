@@ -215,7 +215,7 @@ pub(super) fn check(bytes: &[u8], parameter: u8, rows: u32, inputs: u32) -> Resu
         let (bytes, bits) = if read > 0 {
             let taken = bits - unread as u32;
             // What is neither a 1 nor a low bit is a 0.
-            gaps += taken - read * code_bits << parameter;
+            gaps += (taken - read * code_bits) << parameter;
             behind = behind.checked_sub(gaps + read).ok_or(outside)?;
             ((used + taken) as usize / 8, (used + taken) % 8)
         } else {
