@@ -195,7 +195,7 @@ pub const SMALL: [Case; 5] = [
 const CROOKED: Window = Window { kernel: [2, 5], stride: [3, 1], padding: [1, 3, 0, 4] };
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 25] = [
+pub const AWKWARD: [Case; 26] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
@@ -203,6 +203,7 @@ pub const AWKWARD: [Case; 25] = [
     dense("fc_64x1", 64, 1),
     dense("fc_33x35", 33, 35),
     conv("conv3x3_4x4x64_3", Tensor::map(64, 4, 4, 9), 3, Window::square(3, 1, 1)),
+    conv("conv3x3_8x13x4_3_by_2", Tensor::map(4, 8, 13, 7), 3, Window::square(3, 2, 1)),
     conv("conv3x3_7x9x5_3_by_2", Tensor::map(5, 7, 9, 31), 3, Window::square(3, 2, 1)),
     conv("conv3x3_17x35x2_1_by_2", Tensor::map(2, 17, 35, 127), 1, Window::square(3, 2, 1)),
     conv("conv5x5_13x22x3_2_by_3", Tensor::map(3, 13, 22, 5), 2, Window::square(5, 3, 2)),

@@ -6,8 +6,8 @@ use std::error::Error;
 use std::fs;
 use std::path::PathBuf;
 
-use seedmask::layer::Source;
-use seedmask_benches::artifact::artifact;
+use seedmask::layer::{Layer, Source};
+use seedmask_benches::artifact::{artifact, isolated};
 use seedmask_benches::cases::{self, Case, Mask, Variant};
 
 /// What each weighted case is written with.
@@ -51,6 +51,18 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
             fs::write(folder.join(name), bytes)?;
             count += 1;
+        }
+        // Between two relayouts maps may be banded.
+        if matches!(case.layer, Layer::Conv2d(conv) if conv.window.area() > 1) {
+            for &variant in &VARIANTS[..2] {
+                let Some(bytes) = isolated(case, variant) else { continue };
+                if small && bytes.len() > LARGEST_SMALL {
+                    continue;
+                }
+                let name = format!("{}.{}.between.smk", case.name, variant.name());
+                fs::write(folder.join(name), bytes)?;
+                count += 1;
+            }
         }
     }
     println!("{count} artifacts in {}", folder.display());
