@@ -335,6 +335,11 @@ impl<'b> Run<'b> {
                 planes.fill_halo(copy);
                 for first in 0..output.planes.channels {
                     for line in 0..planes.height {
+                        if !planes.split {
+                            let from = input.planes.row(x, first, line);
+                            planes.row_mut(copy, 0, line).copy_from_slice(from);
+                            continue;
+                        }
                         for column in 0..planes.width {
                             copy[planes.index(0, line, column)] =
                                 x[input.planes.index(first, line, column)];
