@@ -20,13 +20,22 @@ pub struct Channelwise {
 }
 
 impl Channelwise {
-    /// Copies a channel, and gives it, its output and the scratch; `None` where these share bytes.
+    /// Copies a channel, and gives [`Channelwise::pieces`].
     pub(super) fn channel<'m>(
         &self,
         memory: &'m mut [u8],
         channel: usize,
     ) -> Option<(Source<'m>, Sink<'m>, &'m mut [u32])> {
         copy_map(memory, self.x.channels(channel, 1), self.copy);
+        self.pieces(memory, channel)
+    }
+
+    /// The copy, the output of a channel and the scratch; `None` where these share bytes.
+    pub(super) fn pieces<'m>(
+        &self,
+        memory: &'m mut [u8],
+        channel: usize,
+    ) -> Option<(Source<'m>, Sink<'m>, &'m mut [u32])> {
         let to = self.y.channels(channel, 1);
         let written = to.start..to.start + to.planes.len();
         let pieces = [self.copied.clone(), written, self.lists.clone()];

@@ -69,6 +69,7 @@ unsafe extern "C" fn add_equal_steps(
     constants: &[u32; 4],
 ) {
     naked_asm!(
+        cpu!(),
         "push {{r4-r9, lr}}",
         "ldr r4, [sp, #28]",
         "ldm r4, {{r4, r5, r6, r7}}",

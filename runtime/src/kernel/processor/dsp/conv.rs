@@ -11,60 +11,50 @@ use crate::layer::Window;
 use crate::random::WORD;
 
 #[inline(never)]
-pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
-    let inputs = x.planes.channels * conv.window.area() as usize;
-    let walk = Walk::new(&x, &y, conv.window).filter(|_| conv.rows.have_masks());
-    let (Some(walk), true) = (walk, Scratch::new(scratch, inputs).is_some()) else {
-        return Words::conv2d(conv, x, y, scratch);
-    };
-    let Some(mut scratch) = Scratch::new(scratch, inputs) else { return };
-    if conv.first == 0 {
-        scratch.fill_table(&x.planes, conv.window);
-    }
-    let channels = y.planes.channels;
-    let mut done = 0;
-    while done < channels {
-        let count = (channels - done).min(2);
-        let [first, last] = &mut scratch.bits;
-        let rows = [first, last];
-        for row in rows.into_iter().take(count) {
-            let (masks, signs) = row.split_at_mut(row.len() / 2);
-            conv.rows.next_mask(masks, signs);
-        }
-        scratch.make(conv, &walk, done, count, &x, &mut y);
-        done += count;
+pub(super) fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
+    match walk(conv, &x, &y) {
+        Some(walk) => channels(conv, &walk, x, y, scratch),
+        None => Words::conv2d(conv, x, y, scratch),
     }
 }
 
-/// As [`Kernels::depthwise`], with what all channels share made once.
+/// As [`Kernels::depthwise`], with one walk for all channels.
 pub(super) fn depthwise(
     conv: &mut Convolution,
     memory: &mut [u8],
     maps: &Channelwise,
 ) -> Option<()> {
-    let walk = {
-        let (x, y, _) = maps.channel(memory, 0)?;
-        Walk::new(&x, &y, conv.window).filter(|_| conv.rows.have_masks())
-    };
+    let (x, y, _) = maps.pieces(memory, 0)?;
+    let Some(walk) = walk(conv, &x, &y) else { return Words::depthwise(conv, memory, maps) };
     for channel in 0..maps.y.planes.channels {
         conv.first = channel;
-        let (x, mut y, lists) = maps.channel(memory, channel)?;
-        let (Some(walk), Some(mut scratch)) =
-            (&walk, Scratch::new(lists, conv.window.area() as usize))
-        else {
-            // Nothing of this was begun: every channel comes here.
-            let (x, y, lists) = maps.channel(memory, channel)?;
-            Words::conv2d(conv, x, y, lists);
-            continue;
-        };
-        if channel == 0 {
-            scratch.fill_table(&x.planes, conv.window);
-        }
-        let (masks, signs) = scratch.bits[0].split_at_mut(scratch.bits[0].len() / 2);
-        conv.rows.next_mask(masks, signs);
-        scratch.make(conv, walk, 0, 1, &x, &mut y);
+        let (x, y, scratch) = maps.channel(memory, channel)?;
+        channels(conv, &walk, x, y, scratch);
     }
     Some(())
+}
+
+/// How tiles cover `y`; `None` where map or weights have no such form.
+fn walk(conv: &Convolution, x: &Source, y: &Sink) -> Option<Walk> {
+    Walk::new(x, y, conv.window).filter(|_| conv.rows.have_masks())
+}
+
+/// Makes the channels of `y`, two at a time.
+fn channels(conv: &mut Convolution, walk: &Walk, x: Source, mut y: Sink, scratch: &mut [u32]) {
+    let inputs = x.planes.channels * conv.window.area() as usize;
+    let Some(mut scratch) = Scratch::new(scratch, inputs) else { return };
+    if conv.first == 0 {
+        scratch.fill_table(&x.planes, conv.window);
+    }
+    let channels = y.planes.channels;
+    for done in (0..channels).step_by(2) {
+        let count = (channels - done).min(2);
+        for row in scratch.bits.iter_mut().take(count) {
+            let (masks, signs) = row.split_at_mut(row.len() / 2);
+            conv.rows.next_mask(masks, signs);
+        }
+        scratch.make(conv, walk, done, count, &x, &mut y);
+    }
 }
 
 /// The scratch of a convolution in its parts.

@@ -175,8 +175,7 @@ impl<'s> Writer<'s> {
 
     /// The program of one channel; `None` where its sums may pass 16 bits, or where memory ends.
     pub(super) fn one(mut self, bits: Bits) -> Option<Program> {
-        let split = bits.pairs().map(|(mask, signs)| (mask & !signs, mask & signs));
-        let group = self.group(true, split)?;
+        let group = self.group(true, bits.pairs().map(|(mask, signs)| split(mask, signs)))?;
         if group.counts.iter().any(|count| *count > MOST) {
             return None;
         }

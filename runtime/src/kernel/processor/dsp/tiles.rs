@@ -276,6 +276,7 @@ macro_rules! routine {
                 // The stack: 0 program, 4 x, 8 x_end, 12 x_row, 16 x_skip, 20 y_skip, 24 rows,
                 // 28 low, 32 first, 48 last, 64 sums put aside, 96 the channel at work, 100 the
                 // list behind the first channel's.
+                cpu!(),
                 "push {{r4-r11, lr}}",
                 "sub sp, sp, #104",
                 "mov r12, sp",
