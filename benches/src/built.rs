@@ -38,6 +38,8 @@ pub struct Built {
     right: Placed,
     output: Placed,
     learned: Option<Learned>,
+    /// The section of `learned`'s epilogue.
+    epilogue: Vec<u8>,
     /// Input, right input and output.
     memory: Vec<u8>,
     logits: Vec<i32>,
@@ -112,13 +114,8 @@ impl Learned {
 
     /// The mask that the smallest section holds, as a check on the encoders.
     pub fn smallest(&self) -> (Encoding, Vec<u8>) {
-        let stored = self.stored_bytes();
-        let bits = decode(&self.layer(&stored));
+        let bits = decode(&self.layer());
         smallest(&bits, self.weights, self.seed, self.first)
-    }
-
-    fn stored_bytes(&self) -> Vec<u8> {
-        self.stored.iter().map(|weight| *weight as u8).collect()
     }
 
     fn epilogue_bytes(&self) -> Vec<u8> {
@@ -126,15 +123,11 @@ impl Learned {
         self.epilogue.iter().flat_map(channel).flatten().collect()
     }
 
-    fn layer<'a>(&'a self, stored: &'a [u8]) -> LayerWeights<'a> {
-        LayerWeights {
-            weights: self.weights,
-            seed: self.seed,
-            first: self.first,
-            encoding: self.encoding,
-            bytes: &self.mask,
-            stored,
-        }
+    fn layer(&self) -> LayerWeights<'_> {
+        let Self { weights, seed, first, encoding, mask, stored, .. } = self;
+        let stored = bytemuck::cast_slice(stored);
+        LayerWeights::new(*weights, *seed, *first, *encoding, mask, stored)
+            .expect("a mask of our own making")
     }
 }
 
@@ -208,6 +201,7 @@ impl Built {
             input: Placed { planes: x, start: 0 },
             right: Placed { planes: x, start: start.min(right) },
             output: Placed { planes: y, start },
+            epilogue: learned.as_ref().map(Learned::epilogue_bytes).unwrap_or_default(),
             learned,
             memory: vec![0; start + y.len()],
             logits: vec![0; classes],
@@ -270,54 +264,52 @@ pub(crate) fn with_source(mut layer: Layer, source: Source) -> Layer {
     layer
 }
 
-/// A [`Built`] layer with its sections as bytes, to be run many times.
+/// A [`Built`] layer with its weights checked, to be run many times.
 pub struct Run<'b> {
-    built: &'b mut Built,
-    stored: Vec<u8>,
-    epilogue: Vec<u8>,
+    layer: Layer,
+    /// Input, right input and output.
+    maps: [Placed; 3],
+    learned: Option<(LayerWeights<'b>, Epilogue<'b>)>,
+    memory: &'b mut [u8],
+    logits: &'b mut [i32],
+    scratch: &'b mut [u32],
 }
 
 impl<'b> Run<'b> {
     /// # Panics
     /// Where mask or epilogue are not what the runtime accepts.
     pub fn new(built: &'b mut Built) -> Self {
-        let (mut stored, mut epilogue) = (Vec::new(), Vec::new());
-        if let Some(learned) = &built.learned {
-            (stored, epilogue) = (learned.stored_bytes(), learned.epilogue_bytes());
-            learned.layer(&stored).check().expect("a mask of our own making");
-            Epilogue::new(&epilogue, learned.weights.rows as usize).expect("one of our own too");
-        }
-        Self { built, stored, epilogue }
+        let Built { layer, input, right, output, learned, epilogue, memory, logits, scratch } =
+            built;
+        let learned = learned.as_ref().map(|learned| {
+            let epilogue = Epilogue::new(epilogue, learned.weights.rows as usize);
+            (learned.layer(), epilogue.expect("one of our own making"))
+        });
+        Self { layer: *layer, maps: [*input, *right, *output], learned, memory, logits, scratch }
     }
 
     /// Runs the layer once with the kernels `K`.
     pub fn run<K: Kernels>(&mut self) {
-        let Built { layer, input, right, output, learned, memory, logits, scratch } =
-            &mut *self.built;
+        let Self { layer, maps: [input, right, output], learned, memory, logits, scratch } = self;
         let low = |range| match range {
             Range::Activations { low } => low,
             Range::Logits => 0,
         };
-        let learned = learned.as_ref().map(|learned| {
-            let epilogue = Epilogue::new(&self.epilogue, learned.weights.rows as usize);
-            (learned.layer(&self.stored), epilogue.expect("checked when it was made"))
-        });
-        match (&*layer, learned) {
+        match (&*layer, &*learned) {
             (Layer::Pool(pool), _) => return K::pool(pool, memory, *input, *output),
             (Layer::Add(add), _) => return K::add(add, memory, *input, *right, *output),
             _ => (),
         }
         let (x, y) = memory.split_at_mut(output.start);
-        let (weights, epilogue) = learned.expect("the others have weights");
+        let (weights, epilogue) = learned.as_ref().expect("the others have weights");
         let mut rows = weights.rows();
-        let epilogue = &epilogue;
         match layer {
             Layer::Dense(dense) => {
                 let target = match dense.range {
                     Range::Activations { low } => Target::Activations { low, bytes: y },
                     Range::Logits => Target::Logits(logits),
                 };
-                K::dense(&weights, epilogue, x, target, scratch);
+                K::dense(weights, epilogue, x, target, scratch);
             }
             Layer::Conv2d(conv) => {
                 let x = Input { planes: input.planes, bytes: x };

@@ -185,5 +185,5 @@ pub fn input(model: &Model<'_>, salt: u64) -> Vec<u8> {
 pub fn densities(model: &Model<'_>) -> Vec<f64> {
     let task = model.tasks().next().expect("the sample has tasks");
     let learned = task.program(model).filter_map(|op| op.learned);
-    learned.map(|(w, _)| decode(&w).count_ones() as f64 / w.weights.len() as f64).collect()
+    learned.map(|(w, _)| decode(&w).count_ones() as f64 / w.weights().len() as f64).collect()
 }

@@ -162,7 +162,8 @@ fn a_patch_holds_nothing_of_the_backbone_and_serves_no_other() {
         .program(&model)
         .filter_map(|op| Some((op.learned?, op.same_as)))
         .map(|((weights, _), same)| {
-            4 * weights.weights.rows as usize + if same.is_some() { 0 } else { weights.bytes.len() }
+            4 * weights.weights().rows as usize
+                + if same.is_some() { 0 } else { weights.mask().1.len() }
         })
         .sum();
     assert!(patch.len() < learned + 32 + 100, "{} bytes for {learned} learned", patch.len());

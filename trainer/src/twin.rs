@@ -76,9 +76,9 @@ impl TwinLayer {
     fn new(op: &Op) -> Self {
         let mut layer = Self { layer: op.step.layer, weights: Vec::new(), epilogue: Vec::new() };
         let Some((weights, epilogue)) = &op.learned else { return layer };
-        let inputs = weights.weights.inputs as usize;
+        let inputs = weights.weights().inputs as usize;
         let mut rows = weights.rows();
-        for row in 0..weights.weights.rows as usize {
+        for row in 0..weights.weights().rows as usize {
             let Affine { scale, shift } = epilogue.row(row);
             layer.epilogue.push((f64::from(scale) / UNITS, shift as f64 / UNITS));
             let start = layer.weights.len();

@@ -129,7 +129,7 @@ impl LayerWeights<'_> {
     ///
     /// # Errors
     /// The first thing found wrong; after `Ok` no row can fail.
-    pub fn check(&self) -> Result<(), MaskError> {
+    pub(crate) fn check(&self) -> Result<(), MaskError> {
         if let Some(family) = Family::missing_for_source(self.weights.source) {
             return Err(MaskError::Disabled(family));
         }

@@ -1,9 +1,9 @@
 //! Views of mask bytes: which weights of a layer a task keeps, and what those weights are.
 //!
-//! [`LayerWeights`] brings seed, mask section and stored bytes together. [`LayerWeights::check`]
-//! is called once, when a file is parsed; after it no row can fail. [`Rows`] then walks the layer
-//! row by row: `gaps` and `rice` read one encoding each, `row` the others, `values` says what the kept
-//! weights are. `write` makes sections (host only).
+//! [`LayerWeights`] brings seed, mask section and stored bytes together. It is checked once, when a
+//! file is parsed; after that no row can fail. [`Rows`] then walks the layer row by row: `gaps` and
+//! `rice` read one encoding each, `row` the others, `values` says what the kept weights are. `write`
+//! makes sections (host only).
 
 mod check;
 mod gaps;
@@ -82,21 +82,22 @@ impl Encoding {
     }
 }
 
-/// The weights of one layer under one task: seed, mask and stored bytes together.
+/// The weights of one layer under one task: seed, mask and stored bytes together. Kernels rely on
+/// their having been checked, so nothing outside of the runtime makes them unchecked.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerWeights<'a> {
     /// Rows, inputs and source.
-    pub weights: Weights,
+    pub(crate) weights: Weights,
     /// Seed of the backbone.
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Index of the layer's first generator word.
-    pub first: u32,
+    pub(crate) first: u32,
     /// Encoding of the mask.
-    pub encoding: Encoding,
+    pub(crate) encoding: Encoding,
     /// The mask's section.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Stored `i8` weights, row-major; empty for seeded ones.
-    pub stored: &'a [u8],
+    pub(crate) stored: &'a [u8],
 }
 
 /// The bits of a mask word that the first `inputs` (0..=32) of its inputs use.
@@ -111,8 +112,36 @@ const fn used_bits(inputs: usize) -> u32 {
 }
 
 impl<'a> LayerWeights<'a> {
-    /// The rows in order. Never panics; bytes that [`LayerWeights::check`] refuses give wrong rows,
-    /// whose indices may be beyond the inputs.
+    /// The weights of a layer whose generator words begin at `first`, for the mask that the section
+    /// `bytes` holds in `encoding`. `stored` has an `i8` a weight, row-major, or nothing for seeded
+    /// weights. Work is bounded by the bytes given.
+    ///
+    /// # Errors
+    /// The first thing found wrong with mask or stored weights.
+    pub fn new(
+        weights: Weights,
+        seed: u64,
+        first: u32,
+        encoding: Encoding,
+        bytes: &'a [u8],
+        stored: &'a [u8],
+    ) -> Result<Self, MaskError> {
+        let layer = Self { weights, seed, first, encoding, bytes, stored };
+        layer.check()?;
+        Ok(layer)
+    }
+
+    /// Rows, inputs and source.
+    pub fn weights(&self) -> Weights {
+        self.weights
+    }
+
+    /// Encoding of the mask, and its section.
+    pub fn mask(&self) -> (Encoding, &'a [u8]) {
+        (self.encoding, self.bytes)
+    }
+
+    /// The rows in order.
     pub fn rows(&self) -> Rows<'a> {
         Rows::new(self)
     }

@@ -295,8 +295,8 @@ fn task_report(model: &Model, task: &Task, in_patch: bool) -> TaskReport {
     let (mut weights, mut macs) = (0, 0);
     for op in task.program(model) {
         let Some((learned, _)) = &op.learned else { continue };
-        weights += learned.weights.len();
-        macs += learned.weights.len() * pixels(size(&op.step.output));
+        weights += learned.weights().len();
+        macs += learned.weights().len() * pixels(size(&op.step.output));
         layers.push(mask_report(model, &op, learned));
     }
     let kept = layers.iter().map(|layer| layer.kept).sum();
@@ -323,20 +323,21 @@ fn task_report(model: &Model, task: &Task, in_patch: bool) -> TaskReport {
 }
 
 fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> MaskReport {
-    let weights = learned.weights.len();
-    let kept = match learned.encoding {
+    let weights = learned.weights().len();
+    let (encoding, section) = learned.mask();
+    let kept = match encoding {
         Encoding::Full => weights,
         _ => mask::decode(learned).count_ones() as u64,
     };
     let density = kept as f64 / weights as f64;
     // The bytes of a shared mask stand with the task that has it.
-    let bytes = if op.same_as.is_some() { 0 } else { learned.bytes.len() };
+    let bytes = if op.same_as.is_some() { 0 } else { section.len() };
     let owner = |task: u16| model.tasks().nth(task.into()).map(|task| task.name().to_owned());
     MaskReport {
         layer: op.step.index,
         kind: kind(&op.step.layer),
-        shape: [learned.weights.rows, learned.weights.inputs],
-        encoding: match learned.encoding {
+        shape: [learned.weights().rows, learned.weights().inputs],
+        encoding: match encoding {
             Encoding::Full => "full".to_owned(),
             Encoding::Raw => "raw".to_owned(),
             Encoding::CountedRaw => "counted raw".to_owned(),
@@ -350,7 +351,7 @@ fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> MaskReport {
         bytes,
         bits_per_weight: 8.0 * bytes as f64 / weights as f64,
         entropy: entropy(density),
-        epilogue_bytes: learned.weights.rows as usize * CHANNEL,
+        epilogue_bytes: learned.weights().rows as usize * CHANNEL,
         macs_kept: kept * pixels(size(&op.step.output)),
     }
 }

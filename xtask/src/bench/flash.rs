@@ -68,12 +68,12 @@ fn features(subject: &Subject) -> Result<BTreeSet<&'static str>> {
         };
         let (mut source, mut encoding) = (None, None);
         if let Some((weights, _)) = op.learned {
-            source = match weights.weights.source {
+            source = match weights.weights().source {
                 Source::SeededSigns => None,
                 Source::SeededMagnitudes => Some(Family::Magnitudes),
                 Source::StoredInt8 => Some(Family::Stored),
             };
-            encoding = match weights.encoding {
+            encoding = match weights.mask().0 {
                 Encoding::Full | Encoding::Raw | Encoding::CountedRaw => None,
                 Encoding::RiceGaps { .. } => Some(Family::Rice),
                 Encoding::SignedGaps => Some(Family::Gaps),

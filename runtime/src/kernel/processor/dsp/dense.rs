@@ -27,7 +27,9 @@ pub(super) fn dense(
         {
             blocks(weights, epilogue, target, |sums| rows.sums(sums));
         }
-        Encoding::SignedGaps if Family::Gaps.is_linked() => {
+        Encoding::SignedGaps
+            if Family::Gaps.is_linked() && x.len() >= weights.weights.inputs as usize =>
+        {
             let mut rows = Lists { section: weights.bytes, x };
             blocks(weights, epilogue, target, |sums| rows.sums(sums));
         }
@@ -301,8 +303,8 @@ impl Lists<'_> {
         let start = self.section.as_ptr();
         let before = self.x.as_ptr().wrapping_sub(1);
         let sums = sums.as_mut_ptr_range();
-        // SAFETY: a mask was checked before it comes here: its rows are whole, name inputs of the layer
-        // only, and end with two words of 0.
+        // SAFETY: `LayerWeights` was checked when it was made: its rows are whole, name inputs of the
+        // layer only, of which `x` has all, and end with two words of 0.
         let next = unsafe { gaps::sums(start, before, sums.start, sums.end) };
         self.section = self.section.get(next.addr() - start.addr()..).unwrap_or_default();
     }
