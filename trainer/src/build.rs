@@ -54,15 +54,7 @@ fn random_task(recipe: &Recipe, task: usize) -> TrainedTask {
             Source::Trained => layer.matrix.iter().map(|&weight| weight as i8).collect(),
             Source::Signs | Source::Magnitudes => Vec::new(),
         };
-        TrainedLayer {
-            mask,
-            weights,
-            unit: layer.unit.clone(),
-            gamma: layer.epilogue.gamma.clone(),
-            beta: layer.epilogue.beta.clone(),
-            mean: layer.epilogue.mean.clone(),
-            variance: layer.epilogue.variance.clone(),
-        }
+        TrainedLayer::new(mask, weights, layer)
     });
     let it = &recipe.tasks[task];
     TrainedTask {

@@ -4,7 +4,7 @@
 //!
 //! Magic `SMCK`, version, SHA-256 of the recipe, CRC-32 of the rest, then the state in postcard.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crc::{CRC_32_ISO_HDLC, Crc};
@@ -15,6 +15,7 @@ use crate::method::seeded::Source;
 use crate::nn::loss::Outcome;
 use crate::optimiser::{Memory, Optimiser};
 use crate::recipe::Recipe;
+use crate::replace::replace;
 use crate::trained::{Mask, TrainedLayer, TrainedTask};
 
 const MAGIC: [u8; 4] = *b"SMCK";
@@ -146,17 +147,8 @@ fn hex(bytes: &[u8]) -> String {
 pub fn save(path: &Path, recipe: &Recipe, state: &State) -> Result<(), CheckpointError> {
     let io = |source| CheckpointError::Io { path: path.to_owned(), source };
     let body = postcard::to_allocvec(state).map_err(|e| io(std::io::Error::other(e)))?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(io);
-    write(&MAGIC)?;
-    write(&VERSION.to_le_bytes())?;
-    write(&recipe_hash(recipe))?;
-    write(&CRC.checksum(&body).to_le_bytes())?;
-    write(&body)?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    let (version, checksum) = (VERSION.to_le_bytes(), CRC.checksum(&body).to_le_bytes());
+    replace(path, &[&MAGIC, &version, &recipe_hash(recipe), &checksum, &body]).map_err(io)
 }
 
 /// Reads the state of a training of `recipe` from `path`.

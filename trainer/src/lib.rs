@@ -23,6 +23,7 @@ pub mod nn;
 pub mod optimiser;
 pub mod random;
 pub mod recipe;
+mod replace;
 pub mod schedule;
 pub mod train;
 pub mod trained;

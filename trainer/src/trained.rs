@@ -6,7 +6,7 @@ use crate::data::Images;
 use crate::method::seeded::{self, Source};
 use crate::nn::epilogue::{Affine, Epilogue};
 use crate::nn::loss::{self, Outcome};
-use crate::nn::{Mode, Network, Precision};
+use crate::nn::{Mode, Network, Precision, network};
 use crate::recipe::Recipe;
 
 /// Which weights of a layer a task keeps.
@@ -115,6 +115,20 @@ impl Trained {
 }
 
 impl TrainedLayer {
+    /// What `layer` has learned beside its mask and stored weights.
+    pub fn new(mask: Mask, weights: Vec<i8>, layer: &network::Layer) -> Self {
+        let Epilogue { gamma, beta, mean, variance, .. } = &layer.epilogue;
+        Self {
+            mask,
+            weights,
+            unit: layer.unit.clone(),
+            gamma: gamma.clone(),
+            beta: beta.clone(),
+            mean: mean.clone(),
+            variance: variance.clone(),
+        }
+    }
+
     /// Puts γ, β and the statistics in force.
     pub fn write_epilogue(&self, epilogue: &mut Epilogue) {
         epilogue.gamma.copy_from_slice(&self.gamma);

@@ -8,6 +8,7 @@ use seedmask::artifact::{Model, ParseError, Prologue, Task};
 
 use super::Failure;
 use crate::recipe::Recipe;
+use crate::replace::{beside, folder, replace};
 
 /// The largest file that is read: far beyond any microcontroller's flash.
 pub const MAX_FILE: u64 = 256 << 20;
@@ -100,11 +101,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if fs::metadata(path).is_ok_and(|data| !data.is_file() && !data.is_dir()) {
         return File::create(path).and_then(|mut file| file.write_all(bytes)).map_err(fault);
     }
-    let mut temporary = builder().tempfile_in(folder(path)).map_err(fault)?;
-    temporary.write_all(bytes).map_err(fault)?;
-    temporary.as_file().sync_all().map_err(fault)?;
-    temporary.persist(path).map_err(|error| fault(error.error))?;
-    Ok(())
+    replace(path, &[bytes]).map_err(fault)
 }
 
 /// Whether [`write`] could begin to write to `path`.
@@ -113,7 +110,7 @@ pub fn check_writable(path: &Path) -> Result<(), Failure> {
     match fs::metadata(path) {
         Ok(data) if data.is_dir() => Err(fault(io::ErrorKind::IsADirectory.into())),
         Ok(data) if !data.is_file() => Ok(()),
-        _ => builder().tempfile_in(folder(path)).map(|_| ()).map_err(fault),
+        _ => beside(path).map(|_| ()).map_err(fault),
     }
 }
 
@@ -145,32 +142,9 @@ fn place(path: &Path) -> Option<PathBuf> {
     }
 }
 
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
-}
-
-/// Temporary files that others may read once they have their name, as the user's mask says.
-fn builder() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".seedmask-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.smk");
-        write(&path, b"one").unwrap();
-        write(&path, b"two").unwrap();
-        assert_eq!(read(&path).unwrap(), b"two");
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    }
 
     #[test]
     fn faults_name_the_file() {

@@ -1,7 +1,7 @@
 //! Downloads of data sets from their homes into the user's cache. Plain HTTP: the SHA-256 in the
 //! catalogue, not the connection, vouches for what arrives.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::catalog::{IdxSet, SourceFile};
 use super::idx::MAX_EXPANDED_BYTES;
 use super::{DataError, locate};
+use crate::replace::replace;
 
 /// Downloads every file of `set` that is not yet in `folder/<set>`, as it comes (gzip), and returns
 /// that folder. `progress` is told each file's name before it is fetched. A file appears under its
@@ -51,12 +52,7 @@ fn fetch_file(url: &str, file: SourceFile, path: &Path) -> Result<(), DataError>
         let expected = file.sha256.to_owned();
         return Err(DataError::WrongChecksum { url: url.to_owned(), found, expected });
     }
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-    temporary.write_all(&packed).map_err(io)?;
-    temporary.as_file().sync_all().map_err(io)?;
-    temporary.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    replace(path, &[&packed]).map_err(io)
 }
 
 /// SHA-256 of the gzip stream's contents, in lower-case hexadecimal.
@@ -77,6 +73,7 @@ fn expanded_sha256(packed: &[u8]) -> std::io::Result<String> {
 mod tests {
     use super::*;
     use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
     use std::net::TcpListener;
 
     /// Answers one request on the loopback interface with `body`; returns the address.

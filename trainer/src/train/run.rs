@@ -378,15 +378,7 @@ impl<'a> TaskRun<'a> {
                 (mask, Vec::new())
             }
         };
-        TrainedLayer {
-            mask,
-            weights,
-            unit: layer.unit.clone(),
-            gamma: layer.epilogue.gamma.clone(),
-            beta: layer.epilogue.beta.clone(),
-            mean: layer.epilogue.mean.clone(),
-            variance: layer.epilogue.variance.clone(),
-        }
+        TrainedLayer::new(mask, weights, layer)
     }
 
     fn save(&mut self) -> Result<(), TrainError> {
