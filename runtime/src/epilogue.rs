@@ -179,6 +179,13 @@ impl<'a> Epilogue<'a> {
         Affine::from_checked(bytes)
     }
 
+    /// Scale and shift of `row` and those behind it, as they are stored.
+    #[cfg(seedmask_thumb)]
+    #[inline(always)]
+    pub(crate) fn bytes_from(&self, row: usize) -> &'a [[u8; CHANNEL]] {
+        self.channels.get(row..).unwrap_or_default()
+    }
+
     /// Scale (lower half) and shift of `row` and those behind it, as bits of f16.
     #[cfg(seedmask_dsp)]
     #[inline(always)]

@@ -107,20 +107,6 @@ impl<'a> Rows<'a> {
         Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
     }
 
-    /// The plus and the minus list of the next row; `None` after the last, and where the encoding is not
-    /// [`Encoding::SignedGaps`].
-    #[inline(always)]
-    pub(crate) fn next_lists(&mut self) -> Option<[&'a [u8]; 2]> {
-        let LayerMasks::Gaps(bytes) = &mut self.masks else { return None };
-        if !Family::Gaps.is_linked() || self.row >= self.layer.weights.rows {
-            return None;
-        }
-        self.row += 1;
-        let (lists, rest) = GapRow::split(bytes)?;
-        *bytes = rest;
-        Some([lists.plus, lists.minus])
-    }
-
     /// Whether [`Rows::next_mask`] can read these rows: weights are ±1 from the seed, and no lists give
     /// signs of their own.
     pub(crate) fn have_masks(&self) -> bool {
@@ -250,7 +236,6 @@ impl RawWords<'_> {
     }
 }
 
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 impl RawWords<'_> {
     /// Mask words from `first` on; 0 beyond the last.
     #[inline(always)]
@@ -325,7 +310,6 @@ impl<'a> WordRow<'a> {
     /// alone where the source has some. Words beyond the row's are 0. For kernels that gain by
     /// many words at once.
     #[inline(always)]
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
     pub(crate) fn fill(&self, first: u32, magnitude: i32, masks: &mut [u32], signs: &mut [u32]) {
         let count = masks.len().min(signs.len()).min(self.words.saturating_sub(first) as usize);
         let (masks, rest) = masks.split_at_mut(count);
@@ -381,12 +365,6 @@ impl<'a> WordRow<'a> {
             Drawn::Stored(stored) if Family::Stored.is_linked() => Some(stored),
             _ => None,
         }
-    }
-
-    /// The weight at `bit` of the word read last, which is that of input `index`.
-    #[inline(always)]
-    pub(crate) fn weight_at(&self, bit: u32, index: u32) -> i32 {
-        self.values.weight_at(bit, index)
     }
 
     /// Mask word `word`; its unused bits are 0.

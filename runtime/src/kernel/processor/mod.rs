@@ -6,6 +6,8 @@ mod avx2;
 pub(super) mod columns;
 #[cfg(seedmask_dsp)]
 mod dsp;
+#[cfg(seedmask_thumb)]
+pub(super) mod thumb;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 

@@ -16,10 +16,17 @@ use super::{Convolution, Kernels, Placed, Sink, Source, Target};
 use crate::epilogue::Epilogue;
 use crate::layer::{Add, Pool};
 use crate::mask::LayerWeights;
+use crate::random::WORD;
 
 /// The sums, for every 32-bit core.
 #[derive(Clone, Copy, Debug)]
 pub struct Words;
+
+/// Mask words that a dense row takes at a time.
+pub(super) const WORDS: usize = 16;
+
+/// Words of inputs beside a mask word.
+pub(super) const BLOCK: usize = WORD / 4;
 
 /// Bytes 0 and 2 of a word: two 16-bit lanes.
 pub(super) const EVEN: u32 = 0x00ff_00ff;
@@ -80,6 +87,7 @@ impl Lanes {
     }
 
     /// The sum of all bytes.
+    #[cfg(not(seedmask_thumb))]
     #[inline(always)]
     fn total(self) -> i32 {
         let [a, b, c, d] = self.sums();
