@@ -9,48 +9,45 @@ pub(super) const HEADER: usize = 4;
 
 /// Reads a section code by code: stands at one kept weight, knows nothing of rows.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
-    /// Bits taken from `bytes` and not used, the next one lowest.
+    /// Bytes up to where the window ends.
+    next: usize,
+    /// The bits before that that are not used, the next one lowest.
     window: u32,
     bits: u32,
     parameter: u32,
-    /// Kept weights from the one at `flat` on.
-    left: u32,
-    /// Flat index of the kept weight that the reader stands at, if any is left.
+    /// Flat index of the kept weight that the reader stands at; [`NONE_LEFT`] behind the last.
     flat: u32,
 }
+
+/// Outside of every row.
+const NONE_LEFT: u32 = u32::MAX;
 
 impl<'a> Reader<'a> {
     /// A reader at the first kept weight; one with nothing left where `bytes` are no section.
     pub(super) fn new(bytes: &'a [u8], parameter: u8) -> Self {
-        let (count, bytes) = match bytes.split_first_chunk::<HEADER>() {
-            Some((count, rest)) => (u32::from_le_bytes(*count), rest),
-            None => (0, bytes),
-        };
+        // The count says nothing that the stream does not: what is left of its last byte is no code.
+        let bytes = bytes.get(HEADER..).unwrap_or_default();
         let parameter = u32::from(parameter.min(super::MAX_RICE_PARAMETER));
-        let mut reader = Self { bytes, window: 0, bits: 0, parameter, left: count, flat: 0 };
-        if count > 0 {
-            reader.flat = reader.gap().unwrap_or(u32::MAX);
-        }
+        let mut reader = Self { bytes, next: 0, window: 0, bits: 0, parameter, flat: 0 };
+        reader.flat = reader.gap().unwrap_or(NONE_LEFT);
         reader
     }
 
     /// The kept weight that the reader stands at; `None` after the last.
     #[inline(always)]
     fn peek(&self) -> Option<u32> {
-        (self.left > 0).then_some(self.flat)
+        (self.flat != NONE_LEFT).then_some(self.flat)
     }
 
     /// Goes on to the next kept weight.
     #[inline(always)]
-    fn advance(&mut self) {
-        self.left = self.left.saturating_sub(1);
-        if self.left > 0 {
-            // A section that ends early stays at the largest index, outside of every row.
-            let gap = self.gap().unwrap_or(u32::MAX);
-            self.flat = self.flat.saturating_add(gap).saturating_add(1);
-        }
+    pub(crate) fn advance(&mut self) {
+        self.flat = match self.gap() {
+            Some(gap) => self.flat.saturating_add(gap).saturating_add(1),
+            None => NONE_LEFT,
+        };
     }
 
     /// Calls `each` with the flat indices of the kept weights before `end`.
@@ -58,35 +55,54 @@ impl<'a> Reader<'a> {
     pub(super) fn visit(&mut self, end: u32, mut each: impl FnMut(u32)) {
         // By value: the loop can then keep the reader in registers.
         let mut reader = self.clone();
-        while let Some(flat) = reader.peek().filter(|flat| *flat < end) {
+        while reader.flat < end {
+            each(reader.flat);
             reader.advance();
-            each(flat);
         }
         *self = reader;
     }
 
+    /// Fills the window, with at least 25 bits where there are as many.
     #[inline(always)]
     fn refill(&mut self) {
-        while self.bits <= 24 {
-            let Some((byte, rest)) = self.bytes.split_first() else { return };
-            self.bytes = rest;
-            self.window |= u32::from(*byte) << self.bits;
-            self.bits += 8;
-        }
+        let from = self.next.saturating_sub(self.bits.div_ceil(8) as usize);
+        let used = self.bits.wrapping_neg() % 8;
+        let rest = self.bytes.get(from..).unwrap_or_default();
+        let (word, len) = match rest.first_chunk() {
+            Some(word) => (u32::from_le_bytes(*word), 4),
+            None => {
+                let word = rest.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+                (word, rest.len())
+            }
+        };
+        self.window = word >> used;
+        self.bits = (8 * len as u32).saturating_sub(used);
+        self.next = from + len;
     }
 
     /// Weights skipped before the next kept one; `None` where the bytes end within a code.
     #[inline(always)]
     fn gap(&mut self) -> Option<u32> {
+        if let Some(gap) = self.gap_in_window() {
+            return Some(gap);
+        }
         self.refill();
-        // Most codes lie in the window whole.
+        if let Some(gap) = self.gap_in_window() {
+            return Some(gap);
+        }
+        // By value: a loop can then keep the reader in registers.
+        let (reader, gap) = self.clone().long_gap();
+        *self = reader;
+        gap
+    }
+
+    /// The same where the code lies in the window whole.
+    #[inline(always)]
+    fn gap_in_window(&mut self) -> Option<u32> {
         let zeros = self.window.trailing_zeros();
         let used = zeros + 1 + self.parameter;
         if used > self.bits {
-            // By value: a loop can then keep the reader in registers.
-            let (reader, gap) = self.clone().long_gap();
-            *self = reader;
-            return gap;
+            return None;
         }
         let rest = self.window >> zeros >> 1;
         self.window = rest >> self.parameter;
@@ -245,11 +261,12 @@ pub(super) fn check(bytes: &[u8], parameter: u8, rows: u32, inputs: u32) -> Resu
 /// were read, and its bits. `None` where the bytes end within it.
 #[inline(never)]
 fn long_or_late(stream: &[u8], used: u32, parameter: u32) -> Option<(u32, u64)> {
-    let mut reader = Reader { bytes: stream, window: 0, bits: 0, parameter, left: 0, flat: 0 };
+    let mut reader = Reader { bytes: stream, next: 0, window: 0, bits: 0, parameter, flat: 0 };
     reader.refill();
     reader.bits = reader.bits.checked_sub(used)?;
     reader.window >>= used;
-    let unread = |reader: &Reader| 8 * reader.bytes.len() as u64 + u64::from(reader.bits);
+    let unread =
+        |reader: &Reader| 8 * (stream.len() - reader.next) as u64 + u64::from(reader.bits);
     let before = unread(&reader);
     let gap = reader.gap()?;
     Some((gap, before - unread(&reader)))
@@ -262,13 +279,20 @@ mod tests {
     /// The same from the reader that kernels use.
     fn check_by_reader(bytes: &[u8], parameter: u8, weights: u32) -> bool {
         let mut reader = Reader::new(bytes, parameter);
+        let mut count = 0;
+        let mut read = (0, 0, 0);
         while let Some(flat) = reader.peek() {
             if flat >= weights {
                 return false;
             }
+            count += 1;
+            read = (reader.next, reader.bits, reader.window);
             reader.advance();
         }
-        bytes.len() >= HEADER && reader.bytes.is_empty() && reader.bits < 8 && reader.window == 0
+        // What stands behind the last code.
+        let (next, bits, window) = read;
+        let unread = 8 * (bytes.len().saturating_sub(HEADER) - next) as u32 + bits;
+        bytes.starts_with(&u32::to_le_bytes(count)) && unread < 8 && window == 0
     }
 
     #[test]
