@@ -195,7 +195,7 @@ pub const SMALL: [Case; 5] = [
 const CROOKED: Window = Window { kernel: [2, 5], stride: [3, 1], padding: [1, 3, 0, 4] };
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 26] = [
+pub const AWKWARD: [Case; 27] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
@@ -209,6 +209,7 @@ pub const AWKWARD: [Case; 26] = [
     conv("conv5x5_13x22x3_2_by_3", Tensor::map(3, 13, 22, 5), 2, Window::square(5, 3, 2)),
     conv("conv2x5_9x11x4_3_crooked", Tensor::map(4, 9, 11, 77), 3, CROOKED),
     conv("conv1x1_1x3x40_7", Tensor::map(40, 1, 3, 0), 7, Window::square(1, 1, 0)),
+    conv("conv1x1_3x3x40_7", Tensor::map(40, 3, 3, 9), 7, Window::square(1, 1, 0)),
     depthwise("dw3x3_9x6x5_by_2", Tensor::map(5, 9, 6, 12), Window::square(3, 2, 1)),
     depthwise("dw2x5_9x11x3_crooked", Tensor::map(3, 9, 11, 64), CROOKED),
     pool("avgpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Average),

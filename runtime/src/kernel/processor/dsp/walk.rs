@@ -204,7 +204,7 @@ impl Walk {
         channels: [(usize, Channel); 2],
     ) {
         let mut buffers = [[0_u8; GATHERED * TILE]; 2];
-        let by_rows = block.tiles == 1;
+        let by_rows = block.rows > 1;
         let count = block.tiles.max(block.rows);
         let (x_skip, x_step) =
             if by_rows { (self.x_stride.wrapping_sub(TILE), self.x_stride) } else { (0, TILE) };
