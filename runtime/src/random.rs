@@ -108,6 +108,12 @@ pub struct RowWords {
 }
 
 impl RowWords {
+    /// The same words, turned further to the left.
+    #[cfg(seedmask_dsp)]
+    pub(crate) const fn turned(self, bits: u32) -> Self {
+        Self { rotation: self.rotation + bits, ..self }
+    }
+
     /// The word beside mask word `word` of the row.
     #[inline(always)]
     pub const fn word(self, word: u32) -> u32 {

@@ -15,6 +15,8 @@ mod write;
 
 pub use check::MaskError;
 pub use gaps::GapRow;
+#[cfg(seedmask_dsp)]
+pub(crate) use rice::Reader;
 pub use rice::RiceRow;
 pub use row::{Row, Rows, WordRow};
 #[cfg(feature = "write")]

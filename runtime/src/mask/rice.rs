@@ -10,15 +10,15 @@ pub(super) const HEADER: usize = 4;
 /// Reads a section code by code: stands at one kept weight, knows nothing of rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Reader<'a> {
-    bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
     /// Bytes up to where the window ends.
-    next: usize,
+    pub(crate) next: usize,
     /// The bits before that that are not used, the next one lowest.
-    window: u32,
-    bits: u32,
-    parameter: u32,
+    pub(crate) window: u32,
+    pub(crate) bits: u32,
+    pub(crate) parameter: u32,
     /// Flat index of the kept weight that the reader stands at; [`NONE_LEFT`] behind the last.
-    flat: u32,
+    pub(crate) flat: u32,
 }
 
 /// Outside of every row.
@@ -265,8 +265,7 @@ fn long_or_late(stream: &[u8], used: u32, parameter: u32) -> Option<(u32, u64)> 
     reader.refill();
     reader.bits = reader.bits.checked_sub(used)?;
     reader.window >>= used;
-    let unread =
-        |reader: &Reader| 8 * (stream.len() - reader.next) as u64 + u64::from(reader.bits);
+    let unread = |reader: &Reader| 8 * (stream.len() - reader.next) as u64 + u64::from(reader.bits);
     let before = unread(&reader);
     let gap = reader.gap()?;
     Some((gap, before - unread(&reader)))

@@ -162,6 +162,42 @@ impl<'a> Rows<'a> {
         true
     }
 
+    /// How many weights a row of Rice codes keeps on average, if [`Rows::next_codes`] can read them.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn kept_by_codes(&self) -> Option<usize> {
+        let coded = matches!(self.masks, LayerMasks::Rice(_)) && Family::Rice.is_linked();
+        let count = u32::from_le_bytes(*self.layer.bytes.first_chunk()?);
+        (coded && self.have_masks()).then(|| (count / self.layer.weights.rows.max(1)) as usize)
+    }
+
+    /// A reader at the first kept weight of the next row, the flat index of the row's first weight, and
+    /// its sign words, turned to the left by `turn`. The row must be read to its end. `None` as in
+    /// [`Rows::kept_by_codes`], and after the last.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn next_codes(
+        &mut self,
+        signs: &mut [u32],
+        turn: u32,
+    ) -> Option<(&mut Reader<'a>, u32)> {
+        let (weights, row) = (self.layer.weights, self.row);
+        let LayerValues::Signs(generator) = self.values else { return None };
+        let LayerMasks::Rice(reader) = &mut self.masks else { return None };
+        if !Family::Rice.is_linked() || row >= weights.rows {
+            return None;
+        }
+        self.row += 1;
+        let drawn = generator.row(self.layer.first, row, weights.words()).turned(turn);
+        (0..).zip(signs).for_each(|(word, signs)| *signs = drawn.word(word));
+        Some((reader, row.wrapping_mul(weights.inputs)))
+    }
+
+    /// Goes back to before [`Rows::next_codes`], whose reader then stood where `reader` does.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn go_back(&mut self, reader: Reader<'a>) {
+        self.masks = LayerMasks::Rice(reader);
+        self.row = self.row.saturating_sub(1);
+    }
+
     /// Takes back a row that was read to its end, so that codes are not read a second time to find
     /// the next one.
     pub(crate) fn resume(&mut self, row: Row<'a>) {

@@ -2,6 +2,7 @@
 //! sixteen outputs. What has no such form (other weights than ±1, windows that step over the columns
 //! of a plain map) is left to [`Words`].
 
+use super::codes::TURN;
 use super::program::{self, Bits, Program, Writer};
 use super::tiles::Channel;
 use super::walk::Walk;
@@ -44,17 +45,35 @@ fn walk(conv: &Convolution, x: &Source, y: &Sink) -> Option<Walk> {
 fn channels(conv: &mut Convolution, walk: &Walk, x: Source, mut y: Sink, scratch: &mut [u32]) {
     let inputs = x.planes.channels * conv.window.area() as usize;
     let Some(mut scratch) = Scratch::new(scratch, inputs) else { return };
+    let words = inputs.div_ceil(WORD);
+    // What two rows share is found in masks only.
+    let coded = conv.rows.kept_by_codes().is_some_and(|kept| {
+        let shared = (kept * kept).checked_div(inputs).unwrap_or(0);
+        !walk.pays(shared, words + kept / 2)
+    });
     if conv.first == 0 {
-        scratch.fill_table(&x.planes, conv.window);
+        scratch.fill_table(&x.planes, conv.window, coded);
     }
     let channels = y.planes.channels;
-    for done in (0..channels).step_by(2) {
-        let count = (channels - done).min(2);
+    let mut done = 0;
+    while done < channels {
+        if coded && scratch.make_coded(conv, walk, done, inputs, &x, &mut y).is_some() {
+            done += 1;
+            continue;
+        }
+        let count = if coded { 1 } else { (channels - done).min(2) };
+        if coded {
+            scratch.fill_table(&x.planes, conv.window, false);
+        }
         for row in scratch.bits.iter_mut().take(count) {
             let (masks, signs) = row.split_at_mut(row.len() / 2);
             conv.rows.next_mask(masks, signs);
         }
         scratch.make(conv, walk, done, count, &x, &mut y);
+        if coded {
+            scratch.fill_table(&x.planes, conv.window, true);
+        }
+        done += count;
     }
 }
 
@@ -63,8 +82,8 @@ struct Scratch<'s> {
     /// Mask and sign words of two rows.
     bits: [&'s mut [u32]; 2],
     program: &'s mut [u32],
-    /// Offset of the input at each bit of a mask, from the highest of the first word down. Made with
-    /// a layer's first channel.
+    /// Offset of the input at each bit of a mask, from the highest of the first word down, or in the
+    /// order of the inputs. Made with a layer's first channel.
     table: &'s mut [u16],
 }
 
@@ -78,7 +97,8 @@ impl<'s> Scratch<'s> {
         Some(Self { program, bits: [first, last], table })
     }
 
-    fn fill_table(&mut self, x: &Planes, window: &Window) {
+    /// `ordered` as the inputs, not as their bits.
+    fn fill_table(&mut self, x: &Planes, window: &Window, ordered: bool) {
         let [height, width] = window.kernel.map(usize::from);
         let mut input = 0;
         for row in 0..height {
@@ -87,13 +107,41 @@ impl<'s> Scratch<'s> {
                 let tap = x.tap(window.padding[1].into(), row, column);
                 for channel in 0..x.channels {
                     let input = channel * height * width + input;
-                    if let Some(entry) = self.table.get_mut(program::table_at(input)) {
+                    let at = if ordered { input } else { program::table_at(input) };
+                    if let Some(entry) = self.table.get_mut(at) {
                         *entry = (channel * x.plane() + tap) as u16;
                     }
                 }
                 input += 1;
             }
         }
+    }
+
+    /// Makes a channel of Rice codes with a table in order; `None`, with no code read, where its sums
+    /// may pass 16 bits.
+    #[inline(always)]
+    fn make_coded(
+        &mut self,
+        conv: &mut Convolution,
+        walk: &Walk,
+        done: usize,
+        inputs: usize,
+        x: &Source,
+        y: &mut Sink,
+    ) -> Option<()> {
+        let narrow = conv.epilogue.row(conv.first + done).narrow()?;
+        let signs = &mut *self.bits[0];
+        let (reader, start) =
+            conv.rows.next_codes(signs.get_mut(..inputs.div_ceil(WORD))?, TURN)?;
+        let before = reader.clone();
+        match Writer::new(self.table, self.program).coded(reader, start, signs, inputs) {
+            Some(program) => run(walk, program, [(done, narrow); 2], conv.low, x, y),
+            None => {
+                conv.rows.go_back(before);
+                return None;
+            }
+        }
+        Some(())
     }
 
     /// Makes `count` channels, 1 or 2, from `done` on, whose bits are read.

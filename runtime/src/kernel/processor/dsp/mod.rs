@@ -21,6 +21,7 @@ macro_rules! cpu {
 }
 
 mod add;
+mod codes;
 mod conv;
 mod dense;
 mod gaps;

@@ -5,7 +5,9 @@
 //! of these groups is a list of pairs of a plus and a minus tap, and what is left over of one sign,
 //! which counts as plus: a group may be computed with the opposite sign.
 
+use super::codes::Lists;
 use super::tiles::{END, SINGLE, Then};
+use crate::mask::Reader;
 use crate::random::{WORD, bit_of};
 
 /// Words of the end of a list.
@@ -99,7 +101,8 @@ unsafe fn write(end: *mut u32, tap: u32, then: u32, next: *const u32) {
 
 /// Writes programs to a piece of memory.
 pub(super) struct Writer<'s> {
-    /// Offset of the input at each bit, from the highest of the first word down.
+    /// Offset of the input at each bit, from the highest of the first word down, or in the order of the
+    /// inputs.
     table: &'s [u16],
     front: *mut u32,
     back: *mut u32,
@@ -116,13 +119,11 @@ impl<'s> Writer<'s> {
     /// so that nothing of minus is left over. `None` where a sign has too many, or where memory ends.
     #[inline(always)]
     fn group(&mut self, any_sign: bool, split: impl Iterator<Item = (u32, u32)>) -> Option<Group> {
-        let start = self.front;
-        let free = (self.back as usize).wrapping_sub(start as usize) / 4;
         // Plus taps at even places, minus taps at odd ones.
-        let (mut plus, mut minus) = (start, start.wrapping_add(1));
-        let len = |list: *mut u32| (list as usize).wrapping_sub(start as usize) / 8;
+        let (mut plus, mut minus) = (self.front, self.front.wrapping_add(1));
+        let free = self.free();
         for ((mut one, mut other), table) in split.zip(self.table.chunks_exact(WORD)) {
-            let most = len(plus).max(len(minus)) + WORD;
+            let most = self.len(plus).max(self.len(minus)) + WORD;
             if most > MOST + WORD || 2 * most + TAIL > free {
                 return None;
             }
@@ -144,11 +145,36 @@ impl<'s> Writer<'s> {
                 }
             }
         }
-        let counts = [len(plus), len(minus)];
+        // SAFETY: the taps were written from the front on.
+        unsafe { self.sort(any_sign, plus, minus) }
+    }
+
+    /// Words that are not written yet.
+    fn free(&self) -> usize {
+        (self.back as usize).wrapping_sub(self.front as usize) / 4
+    }
+
+    /// Taps of a list from the front on that ends at `end`.
+    fn len(&self, end: *const u32) -> usize {
+        (end as usize).wrapping_sub(self.front as usize) / 8
+    }
+
+    /// The group of the taps from the front on, up to `plus` and `minus`.
+    ///
+    /// # Safety
+    /// They are written: plus taps at even places, minus taps at odd ones.
+    unsafe fn sort(
+        &mut self,
+        any_sign: bool,
+        plus: *const u32,
+        minus: *const u32,
+    ) -> Option<Group> {
+        let start = self.front;
+        let counts = [self.len(plus), self.len(minus)];
         let (pairs, most) = (counts[0].min(counts[1]), counts[0].max(counts[1]));
         let rest_len = most - pairs;
         let minus = counts[1] > counts[0];
-        if 2 * most + rest_len + 2 * TAIL > free {
+        if 2 * most + rest_len + 2 * TAIL > self.free() {
             return None;
         }
         // SAFETY: there is room for the pairs and the end of their list, and behind all taps for what
@@ -173,9 +199,42 @@ impl<'s> Writer<'s> {
         }
     }
 
+    /// The program of one channel whose weights are Rice codes: the reader stands at the first one of
+    /// the row that begins at flat index `start`. The table is in the order of the inputs. `None` as
+    /// for [`Writer::one`], and then the row is not read whole.
+    pub(super) fn coded(
+        mut self,
+        reader: &mut Reader,
+        start: u32,
+        signs: &[u32],
+        inputs: usize,
+    ) -> Option<Program> {
+        let (plus, minus) = (self.front, self.front.wrapping_add(1));
+        let mut lists = Lists { signs, table: self.table, plus, minus };
+        let mut read = 0;
+        while read < inputs {
+            // Each input has one tap at most.
+            let most = self.len(lists.plus).max(self.len(lists.minus));
+            let room = (self.free().saturating_sub(TAIL) / 2).saturating_sub(most);
+            if room == 0 {
+                return None;
+            }
+            // SAFETY: see above.
+            read = unsafe { lists.read(reader, start, inputs.min(read + room)) };
+        }
+        // SAFETY: the lists began at the front.
+        let group = unsafe { self.sort(true, lists.plus, lists.minus)? };
+        Self::last(&group)
+    }
+
     /// The program of one channel; `None` where its sums may pass 16 bits, or where memory ends.
     pub(super) fn one(mut self, bits: Bits) -> Option<Program> {
         let group = self.group(true, bits.pairs().map(|(mask, signs)| split(mask, signs)))?;
+        Self::last(&group)
+    }
+
+    /// The program of a single group.
+    fn last(group: &Group) -> Option<Program> {
         if group.counts.iter().any(|count| *count > MOST) {
             return None;
         }
