@@ -79,9 +79,9 @@ impl Walk {
             let end = flat - TILE;
             let all = Block { tiles: flat / TILE, rows: 1, ..start };
             let last = Block { x: start.x + end, y: start.y + end, tiles: 1, rows: 1 };
-            walk.blocks = [Some(all), (flat % TILE > 0).then_some(last)];
+            walk.blocks = [Some(all), (!flat.is_multiple_of(TILE)).then_some(last)];
         } else if row >= TILE {
-            walk.blocks = [Some(start), (row % TILE > 0).then_some(rest)];
+            walk.blocks = [Some(start), (!row.is_multiple_of(TILE)).then_some(rest)];
         } else if right == 1 {
             let flat = ((rows - 1) * walk.x_stride + row).div_ceil(TILE);
             let all = if flat < rows {
