@@ -265,9 +265,11 @@ pub(crate) fn check(model: &Model<'_>, needs: &Needs) -> Result<(), ParseError> 
             if start >= other_stop || other_start >= stop || !life.meets(other_life) {
                 continue;
             }
-            // A layer may work in place where nothing reads its input afterwards.
+            // A layer may work in place where nothing reads its input afterwards. Of what a joined
+            // convolution writes there is only a part at a time.
             let read = other == left || Some(other) == right;
             let shares = read
+                && !other_life.joined
                 && other_life.last == step.index
                 && at(other).zip(at(output)).is_some_and(|((from, x), (to, y))| {
                     in_place(&step.layer, other, (&from, x), (&to, y))

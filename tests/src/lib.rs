@@ -1,9 +1,10 @@
-//! Samples that the tests share: a backbone with every kind of layer, and tasks with every encoding.
+//! Samples that the tests share: a backbone with every kind of layer, one with every layout of maps,
+//! and tasks with every encoding.
 
 use bitvec::prelude::*;
 use half::f16;
 use seedmask::Model;
-use seedmask::artifact::write::{Backbone, Learned, LearnedLayer, LearnedMask};
+use seedmask::artifact::write::{Backbone, Learned, LearnedLayer, LearnedMask, artifact};
 use seedmask::layer::{
     Add, Conv2d, Dense, Depthwise, Layer, Pool, PoolKind, Range, Relayout, Source, Tensor, Weights,
     Window,
@@ -86,6 +87,64 @@ pub fn backbone() -> Backbone {
     Backbone { seed: 0x5eed_0000_cafe, tensors, layers, stored: vec![stored], goal: Goal::Speed }
 }
 
+/// Maps that a plan splits, bands and makes in turns with the sum behind them.
+pub fn layouts() -> Backbone {
+    let map = Tensor::map;
+    let one = f16::ONE.to_bits();
+    let conv = |input, output, window| {
+        Layer::Conv2d(Conv2d { input, output, window, source: Source::SeededSigns, range: RELU })
+    };
+    let tensors = vec![
+        map(2, 18, 10, 3), // 0 input
+        map(2, 18, 10, 3), // 1 split, for the convolution that steps by two
+        map(6, 9, 5, 0),   // 2 of one band
+        map(6, 8, 4, 0),   // 3 of one band
+        map(6, 8, 4, 0),   // 4 banded
+        map(6, 8, 4, 0),   // 5 banded
+        map(6, 8, 4, 0),   // 6 joined with the sum
+        map(6, 8, 4, 0),   // 7 sum
+        map(6, 1, 1, 0),   // 8 average pool
+        Tensor::logits(5), // 9
+    ];
+    let layers = vec![
+        Layer::Relayout(Relayout { input: 0, output: 1 }),
+        conv(1, 2, Window::square(3, 2, 1)),
+        conv(2, 3, Window::square(2, 1, 0)),
+        Layer::Relayout(Relayout { input: 3, output: 4 }),
+        conv(4, 5, Window::square(3, 1, 1)),
+        conv(5, 6, Window::square(3, 1, 1)),
+        Layer::Add(Add { left: 6, right: 4, output: 7, scales: [one; 2], shift: 0, low: 0 }),
+        Layer::Pool(Pool {
+            input: 7,
+            output: 8,
+            window: Window { kernel: [8, 4], stride: [1, 1], padding: [0; 4] },
+            kind: PoolKind::Average,
+        }),
+        Layer::Dense(Dense {
+            input: 8,
+            output: 9,
+            source: Source::SeededSigns,
+            range: Range::Logits,
+        }),
+    ];
+    Backbone { seed: 0x1a_7007, tensors, layers, stored: vec![], goal: Goal::Speed }
+}
+
+/// Every sample with its name: the file's, in `golden`.
+pub fn samples() -> [(&'static str, Vec<u8>); 2] {
+    let layers = backbone();
+    let maps = layouts();
+    let counted = task(&maps, "counted", 0.4, |_| Some(Encoding::CountedRaw));
+    let sparse = task(&maps, "sparse", 0.2, |_| None);
+    let artifact = |backbone: &Backbone, tasks: &[Learned]| {
+        artifact(backbone, tasks).expect("the sample is valid")
+    };
+    [
+        ("v1", artifact(&layers, &tasks(&layers))),
+        ("v1-layouts", artifact(&maps, &[counted, sparse])),
+    ]
+}
+
 /// The weighted layers of `backbone` with their first generator words.
 pub fn weighted(backbone: &Backbone) -> Vec<(Weights, u32)> {
     let mut first = 0u32;
@@ -153,7 +212,7 @@ pub fn epilogue(weights: Weights, salt: u64) -> Vec<(f16, f16)> {
         .collect()
 }
 
-/// The tasks of the sample: every encoding, and one that shares a mask.
+/// The tasks of [`backbone`]: every encoding that needs no count, and one task that shares a mask.
 pub fn tasks(backbone: &Backbone) -> Vec<Learned> {
     let stored = 3;
     let mix = task(backbone, "mix", 0.3, |index| {

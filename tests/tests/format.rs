@@ -3,15 +3,15 @@
 
 use half::f16;
 use seedmask::artifact::write::{self, LearnedMask, WriteError};
-use seedmask::kernel::Reference;
+use seedmask::kernel::{Kernels, Native, Reference, Words};
 use seedmask::layer::Layer;
 use seedmask::mask::Encoding;
 use seedmask::{Arena, ArenaError, InferError, Model, ParseError, Session, Task};
-use seedmask_tests::{backbone, input, task, tasks};
+use seedmask_tests::{backbone, input, samples, task, tasks};
 
 fn sample() -> Vec<u8> {
-    let backbone = backbone();
-    write::artifact(&backbone, &tasks(&backbone)).expect("the sample is valid")
+    let [(_, file), _] = samples();
+    file
 }
 
 /// Logits of every task on a few inputs.
@@ -40,65 +40,102 @@ fn written_artifacts_read_back() {
     assert_eq!(Model::arena_len(&file), model.arena_bytes());
 }
 
-/// The golden file pins the format and the arithmetic: a version that changes either must change
-/// the format's number. `SEEDMASK_BLESS=1` writes it anew.
+/// The golden files pin the format and the arithmetic: a version that changes either must change
+/// the format's number. `SEEDMASK_BLESS=1` writes them anew.
 #[test]
-fn golden_file_of_version_1() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/golden");
-    let (artifact, expected) = (format!("{folder}/v1.smk"), format!("{folder}/v1.logits"));
-    if std::env::var_os("SEEDMASK_BLESS").is_some() {
-        let file = sample();
-        let lines: Vec<String> =
-            logits(&Model::parse(&file).unwrap()).iter().map(|row| format!("{row:?}\n")).collect();
-        std::fs::write(&artifact, &file).unwrap();
-        std::fs::write(&expected, lines.concat()).unwrap();
+fn golden_files_of_version_1() {
+    let lines = |file: &[u8]| -> String {
+        let rows = logits(&Model::parse(file).unwrap());
+        rows.iter().map(|row| format!("{row:?}\n")).collect()
+    };
+    for (name, made) in samples() {
+        let path = format!("{}/golden/{name}", env!("CARGO_MANIFEST_DIR"));
+        let (artifact, expected) = (format!("{path}.smk"), format!("{path}.logits"));
+        if std::env::var_os("SEEDMASK_BLESS").is_some() {
+            std::fs::write(&artifact, &made).unwrap();
+            std::fs::write(&expected, lines(&made)).unwrap();
+        }
+        let file = std::fs::read(&artifact).unwrap();
+        assert_eq!(lines(&file), std::fs::read_to_string(&expected).unwrap(), "{name}");
+        assert_eq!(file, made, "the writer no longer makes the golden file {name}");
     }
-    let file = std::fs::read(&artifact).unwrap();
-    let model = Model::parse(&file).unwrap();
-    let lines: Vec<String> = logits(&model).iter().map(|row| format!("{row:?}\n")).collect();
-    assert_eq!(lines.concat(), std::fs::read_to_string(&expected).unwrap());
-    assert_eq!(file, sample(), "the writer no longer makes the golden file");
 }
 
 #[test]
 fn sample_outputs_are_alive() {
-    let file = sample();
+    for (name, file) in samples() {
+        let model = Model::parse(&file).unwrap();
+        let mut rows = logits(&model);
+        let all = rows.len();
+        rows.sort();
+        rows.dedup();
+        assert!(rows.len() + 2 >= all, "{name}: inputs and tasks hardly change {rows:?}");
+        let densities = seedmask_tests::densities(&model);
+        assert!(densities.iter().any(|&d| (0.2..0.5).contains(&d)), "{name}: {densities:?}");
+    }
+}
+
+/// What the second sample is for: without these layouts its tests would show nothing.
+#[test]
+fn a_sample_has_every_layout() {
+    let [_, (_, file)] = samples();
     let model = Model::parse(&file).unwrap();
-    let mut rows = logits(&model);
-    rows.sort();
-    rows.dedup();
-    assert!(rows.len() >= 10, "inputs and tasks hardly change the logits: {rows:?}");
-    let densities = seedmask_tests::densities(&model);
-    assert!(densities.iter().any(|&d| (0.2..0.4).contains(&d)), "{densities:?}");
+    let bands: Vec<u8> =
+        (0..model.tensor_count()).filter_map(|id| Some(model.placement(id)?.bands)).collect();
+    assert_eq!(bands, [1, 2, 1, 1, 4, 4, 4, 4, 1, 1]);
+    let mut arena = Arena::<8192>::new();
+    let mut session = Session::new(model, &mut arena).unwrap();
+    session.input().copy_from_slice(&input(&model, 0));
+    let mut shown = Vec::new();
+    let task = model.tasks().next().unwrap();
+    session.infer_observed::<Reference>(task, |step, _| shown.push(step.index)).unwrap();
+    assert_eq!(shown, [0, 1, 2, 3, 4, 6, 7, 8], "layer 5 is joined with the sum");
 }
 
 #[test]
 fn any_alignment_gives_the_same_logits() {
-    let file = sample();
-    let expected = logits(&Model::parse(&file).unwrap());
-    for offset in 0..8 {
-        let mut moved = vec![0xa5; offset];
-        moved.extend_from_slice(&file);
-        let model = Model::parse(&moved[offset..]).unwrap();
-        assert_eq!(logits(&model), expected, "offset {offset}");
+    for (name, file) in samples() {
+        let expected = logits(&Model::parse(&file).unwrap());
+        for offset in 0..8 {
+            let mut moved = vec![0xa5; offset];
+            moved.extend_from_slice(&file);
+            let model = Model::parse(&moved[offset..]).unwrap();
+            assert_eq!(logits(&model), expected, "{name}, offset {offset}");
+        }
     }
 }
 
 #[test]
-fn words_equal_the_reference() {
-    let file = sample();
-    let model = Model::parse(&file).unwrap();
-    let mut arena = Arena::<8192>::new();
-    let mut session = Session::new(model, &mut arena).unwrap();
-    for task in model.tasks() {
-        for salt in 0..16 {
-            session.input().copy_from_slice(&input(&model, salt));
-            let words = session.infer(task).unwrap().logits().to_vec();
-            session.input().copy_from_slice(&input(&model, salt));
-            let reference = session.infer_with::<Reference>(task).unwrap();
-            assert_eq!(words, reference.logits(), "{} {salt}", task.name());
+fn every_kernel_set_gives_the_same_logits() {
+    fn logits<K: Kernels>(session: &mut Session, task: Task, salt: u64) -> Vec<i32> {
+        let input = input(session.model(), salt);
+        session.input().copy_from_slice(&input);
+        session.infer_with::<K>(task).unwrap().logits().to_vec()
+    }
+    for (name, file) in samples() {
+        let model = Model::parse(&file).unwrap();
+        let mut arena = Arena::<8192>::new();
+        let mut session = Session::new(model, &mut arena).unwrap();
+        for task in model.tasks() {
+            for salt in 0..16 {
+                let expected = logits::<Reference>(&mut session, task, salt);
+                let words = logits::<Words>(&mut session, task, salt);
+                assert_eq!(words, expected, "{name}, {} {salt}: words", task.name());
+                let native = logits::<Native>(&mut session, task, salt);
+                assert_eq!(native, expected, "{name}, {} {salt}: native", task.name());
+            }
         }
     }
+}
+
+/// Masks are checked against the layers of the model that a task was parsed with.
+#[test]
+fn a_task_has_no_program_over_another_model() {
+    let [(_, one), (_, other)] = samples();
+    let (one, other) = (Model::parse(&one).unwrap(), Model::parse(&other).unwrap());
+    let task = one.tasks().next().unwrap();
+    assert_eq!(task.program(&one).count(), usize::from(one.layer_count()));
+    assert_eq!(task.program(&other).count(), 0);
 }
 
 #[test]

@@ -62,7 +62,7 @@ pub enum MaskPart {
 }
 
 /// A cursor over postcard values.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stream<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Stream<'a> {

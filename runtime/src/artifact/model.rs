@@ -345,7 +345,7 @@ fn count(stream: &mut Stream<'_>, what: Limited, most: usize) -> Result<u8, Pars
 }
 
 /// Iterator over a model's layers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Steps<'a> {
     tensors: &'a [[u8; Tensor::ENCODED]],
     layer_count: u8,

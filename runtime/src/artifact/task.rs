@@ -94,11 +94,13 @@ impl<'a> Task<'a> {
     }
 
     /// The layers of `model` in the order in which they run, each with its weights and epilogue
-    /// under this task.
+    /// under this task; none where the task was parsed for another model, whose masks were never
+    /// checked against these layers.
     pub fn program<'m: 'a>(&self, model: &Model<'m>) -> Program<'a> {
         let model: Model<'a> = *model;
+        let own = (self.fingerprint, self.file) == (model.fingerprint, model.checksum);
         Program {
-            steps: model.steps(),
+            steps: if own { model.steps() } else { Steps::default() },
             model,
             parts: self.parts,
             sections: self.sections,
