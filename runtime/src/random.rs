@@ -83,8 +83,9 @@ impl Generator {
         x ^ (x >> 16)
     }
 
-    /// What is added to an index, and the key between the rounds: for kernels in assembly.
-    #[cfg(seedmask_dsp)]
+    /// What is added to an index, and the key between the rounds: for kernels that make words of their
+    /// own.
+    #[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
     pub(crate) const fn parts(self) -> (u32, u32) {
         (self.start, self.key)
     }

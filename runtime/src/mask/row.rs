@@ -59,6 +59,12 @@ impl<'a> Rows<'a> {
         self.layer.weights.source
     }
 
+    /// Makes `row` the next one. Not for [`Encoding::SignedGaps`].
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    pub(crate) fn go_to(&mut self, row: u32) {
+        self.row = row;
+    }
+
     /// The next row; `None` after the last. Never panics.
     pub fn next_row(&mut self) -> Option<Row<'a>> {
         self.next_row_inline()

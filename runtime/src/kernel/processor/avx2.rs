@@ -1,7 +1,10 @@
 //! AVX2, on x86-64 where it is detected.
 
+mod lanes;
+
 use core::arch::x86_64::*;
 
+use super::vector::lanes::{Inputs, Masks};
 use super::vector::{self, Vector};
 use crate::epilogue::{Epilogue, Narrow};
 use crate::kernel::{Convolution, Placed, Sink, Source, Target};
@@ -115,7 +118,7 @@ impl Vector for Bytes {
     const BYTES: usize = 32;
 
     type Rule = Rule;
-    type Sums = __m256i;
+    type Sum = __m128i;
     type Pair = Pair;
 
     functions! {
@@ -203,19 +206,20 @@ impl Vector for Bytes {
             Self(_mm256_min_epu8(bytes, _mm256_set1_epi8(127)))
         }
 
-        fn no_sums() -> __m256i {
-            _mm256_setzero_si256()
+        fn no_sum() -> __m128i {
+            _mm_setzero_si128()
         }
 
-        fn add_kept(sums: __m256i, x: *const u8, plus: &u32, minus: &u32) -> __m256i {
-            // All bits of a byte are −1.
-            let weights = _mm256_sub_epi8(spread(*minus), spread(*plus));
-            let products = _mm256_maddubs_epi16(_mm256_loadu_si256(x.cast()), weights);
-            _mm256_add_epi16(sums, products)
+        fn add_word(sum: __m128i, from: *const u32) -> __m128i {
+            _mm_add_epi32(sum, _mm_loadu_si128(from.cast()))
         }
 
-        fn total(sums: __m256i) -> i32 {
-            total(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)))
+        fn first_word(sum: __m128i) -> u32 {
+            _mm_cvtsi128_si32(sum) as u32
+        }
+
+        fn pair_of_sums(masks: &[Masks], index: u32, key: u32, inputs: &[Inputs]) -> [i32; 2] {
+            lanes::pair_of_sums(masks, index, key, inputs)
         }
 
         fn add_products(self: Self, x: *const u8, weights: *const u8, mask: u32) -> Self {

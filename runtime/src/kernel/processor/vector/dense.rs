@@ -1,17 +1,14 @@
-//! Dense layers: mask words become vectors of 0 and ±1 beside 32 inputs, gaps are followed one by
-//! one through a table of the inputs.
+//! Dense layers: mask words are taken in pairs of rows, gaps are followed one by one through a table
+//! of the inputs.
 
-use super::{Vector, gaps};
+use super::{Vector, gaps, lanes};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::layer::Source;
 use crate::mask::{Encoding, LayerWeights, Row, WordRow};
 use crate::random::WORD;
 
-/// Mask words that are summed before lanes of 16 bits are full.
-const BLOCK: usize = 64;
-
-/// Makes the outputs of `target`.
+/// Makes the outputs of `target`; `false`, and nothing done, where there are too many inputs.
 ///
 /// # Safety
 /// See [`super`].
@@ -22,17 +19,41 @@ pub(in crate::kernel::processor) unsafe fn dense<V: Vector>(
     x: &[u8],
     target: &mut Target,
 ) -> bool {
-    if weights.encoding == Encoding::SignedGaps && x.len() <= gaps::MOST_INPUTS {
-        gaps::dense(weights, epilogue, x, target);
-        return true;
+    let lists = matches!(weights.encoding, Encoding::SignedGaps | Encoding::RiceGaps { .. });
+    let stored = weights.weights.source == Source::StoredInt8;
+    // SAFETY: as for this function.
+    unsafe {
+        if weights.encoding == Encoding::SignedGaps && x.len() <= gaps::MOST_INPUTS {
+            gaps::dense::<V>(weights, epilogue, x, target);
+        } else if lists || stored {
+            row_by_row::<V>(weights, epilogue, x, target);
+        } else if x.len() <= lanes::MOST_INPUTS {
+            lanes::dense::<V>(weights, epilogue, x, target);
+        } else {
+            return false;
+        }
     }
-    let inputs = Inputs::new(x);
+    true
+}
+
+/// Layers of lists, and of stored weights.
+///
+/// # Safety
+/// See [`super`].
+#[inline(always)]
+unsafe fn row_by_row<V: Vector>(
+    weights: &LayerWeights,
+    epilogue: &Epilogue,
+    x: &[u8],
+    target: &mut Target,
+) {
+    let inputs = Blocks::new(x);
     let mut rows = weights.rows();
     let mut output = 0;
     while let Some(mut row) = rows.next_row_inline() {
         let sum = match &mut row {
             // SAFETY: as for this function.
-            Row::Words(row) => unsafe { words::<V>(row, &inputs) },
+            Row::Words(row) => unsafe { stored::<V>(row, &inputs) },
             Row::Gaps(row) => row.map(|kept| product(kept, x)).sum(),
             Row::Rice(row) => {
                 let mut sum = 0;
@@ -44,7 +65,6 @@ pub(in crate::kernel::processor) unsafe fn dense<V: Vector>(
         target.write(output, epilogue.row(output), sum);
         output += 1;
     }
-    true
 }
 
 /// `weight · x[index]`.
@@ -53,75 +73,26 @@ fn product((index, weight): (u32, i32), x: &[u8]) -> i32 {
     weight * x.get(index as usize).map_or(0, |byte| i32::from(*byte))
 }
 
-/// The inputs in blocks beside mask words.
-struct Inputs<'x> {
-    blocks: &'x [[u8; WORD]],
-    /// The last block, filled up with zeros.
+/// The bytes beside mask words, the last ones filled up with zeros.
+struct Blocks<'b> {
+    whole: &'b [[u8; WORD]],
     last: [u8; WORD],
 }
 
-impl<'x> Inputs<'x> {
-    fn new(bytes: &'x [u8]) -> Self {
-        let (blocks, rest) = bytes.as_chunks();
+impl<'b> Blocks<'b> {
+    #[inline(always)]
+    fn new(bytes: &'b [u8]) -> Self {
+        let (whole, rest) = bytes.as_chunks();
         let mut last = [0; WORD];
         last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        Self { blocks, last }
+        Self { whole, last }
     }
 
-    /// The inputs beside mask word `word`.
+    /// Those beside mask word `word`.
     #[inline(always)]
-    fn block(&self, word: usize) -> &[u8; WORD] {
-        self.blocks.get(word).unwrap_or(&self.last)
+    fn at(&self, word: usize) -> &[u8; WORD] {
+        self.whole.get(word).unwrap_or(&self.last)
     }
-}
-
-/// A row that gives mask words.
-///
-/// # Safety
-/// See [`super`].
-#[inline(always)]
-unsafe fn words<V: Vector>(row: &mut WordRow, inputs: &Inputs) -> i32 {
-    match row.source() {
-        // SAFETY: as for this function.
-        Source::SeededSigns => unsafe { level::<V>(row, 1, inputs) },
-        Source::SeededMagnitudes => {
-            // SAFETY: as for this function.
-            [4, 2, 1]
-                .into_iter()
-                .map(|magnitude| unsafe { level::<V>(row, magnitude, inputs) })
-                .sum()
-        }
-        // SAFETY: as for this function.
-        Source::StoredInt8 => unsafe { stored::<V>(row, inputs) },
-    }
-}
-
-/// What the weights of one magnitude add.
-///
-/// # Safety
-/// See [`super`].
-#[inline(always)]
-unsafe fn level<V: Vector>(row: &WordRow, magnitude: i32, inputs: &Inputs) -> i32 {
-    let (mut plus, mut minus) = ([0; BLOCK], [0; BLOCK]);
-    let mut sum = 0;
-    for start in (0..row.words()).step_by(BLOCK) {
-        let count = BLOCK.min((row.words() - start) as usize);
-        let (plus, minus) = (&mut plus[..count], &mut minus[..count]);
-        row.fill(start, magnitude, plus, minus);
-        for (mask, sign) in plus.iter_mut().zip(&mut *minus) {
-            (*mask, *sign) = (*mask & !*sign, *mask & *sign);
-        }
-        let blocks = (start as usize..).map(|word| inputs.block(word));
-        // SAFETY: as for this function; a block has 32 bytes.
-        unsafe {
-            let mut sums = V::no_sums();
-            for ((plus, minus), block) in plus.iter().zip(&*minus).zip(blocks) {
-                sums = V::add_kept(sums, block.as_ptr(), plus, minus);
-            }
-            sum += V::total(sums);
-        }
-    }
-    magnitude * sum
 }
 
 /// A row of stored weights.
@@ -129,18 +100,15 @@ unsafe fn level<V: Vector>(row: &WordRow, magnitude: i32, inputs: &Inputs) -> i3
 /// # Safety
 /// See [`super`].
 #[inline(always)]
-unsafe fn stored<V: Vector>(row: &mut WordRow, inputs: &Inputs) -> i32 {
+unsafe fn stored<V: Vector>(row: &mut WordRow, inputs: &Blocks) -> i32 {
     let Some(weights) = row.stored() else { return 0 };
-    let (blocks, rest) = weights.as_chunks::<WORD>();
-    let mut last = [0; WORD];
-    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    // SAFETY: as for this function; blocks of inputs and of weights have 32 bytes.
+    let weights = Blocks::new(weights);
+    // SAFETY: as for this function; blocks have 32 bytes.
     unsafe {
         let mut sums = V::zero();
         for word in 0..row.words() {
-            let weights = blocks.get(word as usize).unwrap_or(&last);
-            let x = inputs.block(word as usize);
-            sums = sums.add_products(x.as_ptr(), weights.as_ptr(), row.mask(word));
+            let [x, weights] = [inputs, &weights].map(|blocks| blocks.at(word as usize).as_ptr());
+            sums = sums.add_products(x, weights, row.mask(word));
         }
         sums.total_of_products()
     }

@@ -2,7 +2,7 @@
 //! instruction set has to offer.
 //!
 //! `lists` turns a row of weights into offsets, `conv2d` sums those over vectors of outputs, `dense`
-//! sums rows, `maps` pools and adds.
+//! sums rows, by `lanes` or `gaps`, `maps` pools and adds.
 //!
 //! Every function here is `unsafe` for one reason: it may be called only where the processor has the
 //! instructions of its `V`. They are all inlined into functions of `avx2` or `neon` that enable
@@ -11,6 +11,7 @@
 pub(super) mod conv2d;
 pub(super) mod dense;
 mod gaps;
+pub(super) mod lanes;
 mod lists;
 pub(super) mod maps;
 mod set;
@@ -31,8 +32,8 @@ pub(super) trait Vector: Copy {
 
     /// Scale, shift and clamping of one output channel.
     type Rule: Copy;
-    /// Sums of a dense layer.
-    type Sums: Copy;
+    /// A sum of 32 bits in a register for vectors.
+    type Sum: Copy;
 
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const u8) -> Self;
@@ -67,14 +68,22 @@ pub(super) trait Vector: Copy {
     /// in the odd ones.
     unsafe fn activations(even: Self, odd: Self, rule: &Self::Rule) -> Self;
 
-    /// No sums.
-    unsafe fn no_sums() -> Self::Sums;
-    /// Adds the 32 activations at `x` that the bits of `plus` name, less those that `minus` names,
-    /// in the order of [`crate::random::bit_of`]. At most 64 times in a row. `x` is good for 32
-    /// bytes.
-    unsafe fn add_kept(sums: Self::Sums, x: *const u8, plus: &u32, minus: &u32) -> Self::Sums;
-    /// The total of what was added.
-    unsafe fn total(sums: Self::Sums) -> i32;
+    /// Nothing yet.
+    unsafe fn no_sum() -> Self::Sum;
+    /// Adds the word at `from`, which is good for four.
+    unsafe fn add_word(sum: Self::Sum, from: *const u32) -> Self::Sum;
+    /// What was added; wraps.
+    unsafe fn first_word(sum: Self::Sum) -> u32;
+
+    /// The sums of two rows over as many blocks as `inputs` are, masked weights and signs as
+    /// [`lanes`] counts them. `index` (start of the generator included) is that of the generator
+    /// word beside the first mask words, `key` the generator's.
+    unsafe fn pair_of_sums(
+        masks: &[lanes::Masks],
+        index: u32,
+        key: u32,
+        inputs: &[lanes::Inputs],
+    ) -> [i32; 2];
 
     /// Adds the products of 32 activations at `x` and 32 weights at `weights`, where `mask` has a
     /// bit, in the order of [`crate::random::bit_of`], to sums of 32 bits. Both pointers are good

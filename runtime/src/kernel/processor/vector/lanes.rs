@@ -1,0 +1,111 @@
+//! Dense layers of mask words, two rows that share generator words at a time: a mask bit and a sign
+//! bit become a weight of two bits in its byte, beside its input. A plus counts 2, a masked weight 1
+//! and a minus 0, so that no product has a sign; what is too much is the sum of all inputs.
+
+use super::Vector;
+use crate::epilogue::Epilogue;
+use crate::kernel::Target;
+use crate::layer::Source;
+use crate::mask::{Encoding, LayerWeights, Row, Rows};
+use crate::random::{Generator, Stream, WORD};
+
+/// Most inputs that are put in order.
+pub(super) const MOST_INPUTS: usize = 8192;
+
+/// Mask words of a row in a block.
+const WORDS: usize = 4;
+
+const MOST_WORDS: usize = MOST_INPUTS / WORD;
+const MOST_BLOCKS: usize = MOST_WORDS / WORDS;
+
+/// 128 inputs, twice: the bytes of vector `bit` lie beside bit `bit` of the bytes of [`Masks`].
+pub(in crate::kernel::processor) type Inputs = [[u64; WORDS]; 8];
+
+/// Four mask words of two rows, word by word.
+pub(in crate::kernel::processor) type Masks = [u8; 8 * WORDS];
+
+/// Makes the outputs of `target` from at most [`MOST_INPUTS`] inputs and weights that are drawn, under
+/// an encoding that gives mask words.
+///
+/// # Safety
+/// See [`super`].
+#[inline(always)]
+pub(super) unsafe fn dense<V: Vector>(
+    weights: &LayerWeights,
+    epilogue: &Epilogue,
+    x: &[u8],
+    target: &mut Target,
+) {
+    let inputs = in_order(x);
+    let too_much: i32 = x.iter().map(|byte| i32::from(*byte)).sum();
+    let magnitudes: &[i32] = match weights.weights.source {
+        Source::SeededMagnitudes => &[4, 2, 1],
+        Source::SeededSigns | Source::StoredInt8 => &[1],
+    };
+    let raw = matches!(weights.encoding, Encoding::Raw | Encoding::CountedRaw);
+    let direct = if raw && magnitudes.len() == 1 { weights.bytes } else { &[] };
+    let mut other = Other { rows: weights.rows(), masks: [[0; 8 * WORDS]; MOST_BLOCKS] };
+    let (start, key) = Generator::new(weights.seed, Stream::Signs).parts();
+    let (rows, words) = (weights.weights.rows as usize, weights.weights.words() as usize);
+    for (pair, first) in (0..rows).step_by(2).enumerate() {
+        let section = direct.get(pair * 8 * words..).unwrap_or(&[]).as_chunks().0;
+        let section = if first + 1 < rows { section.get(..inputs.len()) } else { None };
+        let index = start.wrapping_add(weights.first).wrapping_add((pair * words) as u32);
+        let mut sums = [0; 2];
+        for &magnitude in magnitudes {
+            let masks = section.unwrap_or_else(|| other.pair(first, magnitude, words));
+            // SAFETY: as for this function.
+            let [even, odd] = unsafe { V::pair_of_sums(masks, index, key, &inputs) };
+            sums[0] += magnitude * (even - too_much);
+            sums[1] += magnitude * (odd - too_much);
+        }
+        for (output, sum) in (first..rows).zip(sums) {
+            target.write(output, epilogue.row(output), sum);
+        }
+    }
+}
+
+/// The inputs in blocks, the last one filled up with zeros.
+#[inline(always)]
+fn in_order(x: &[u8]) -> heapless::Vec<Inputs, MOST_BLOCKS> {
+    let mut inputs = heapless::Vec::new();
+    for x in x.chunks(WORDS * WORD) {
+        let mut block = [[0; WORDS]; 8];
+        let (quads, rest) = x.as_chunks::<4>();
+        let mut last = [0; 4];
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+        for (at, quad) in quads.iter().chain([&last]).take(8 * WORDS).enumerate() {
+            // See `random::bit_of`.
+            block[7 - at % 8][at / 8] = u64::from(u32::from_le_bytes(*quad)) * 0x1_0000_0001;
+        }
+        // There are no more than `MOST_INPUTS`.
+        let _ = inputs.push(block);
+    }
+    inputs
+}
+
+/// Masks that do not lie in a section as a vector wants them.
+struct Other<'a> {
+    rows: Rows<'a>,
+    masks: [Masks; MOST_BLOCKS],
+}
+
+impl Other<'_> {
+    /// Those of the weights of `magnitude` in row `first` and the one behind it.
+    #[inline(never)]
+    fn pair(&mut self, first: usize, magnitude: i32, words: usize) -> &[Masks] {
+        self.rows.go_to(first as u32);
+        self.masks.as_flattened_mut().fill(0);
+        for odd in 0..2 {
+            let Some(Row::Words(row)) = self.rows.next_row() else { break };
+            let (mut masks, mut signs) = ([0; MOST_WORDS], [0; MOST_WORDS]);
+            let words = words.min(MOST_WORDS);
+            row.fill(0, magnitude, &mut masks[..words], &mut signs[..words]);
+            let pairs = self.masks.as_flattened_mut().as_chunks_mut::<4>().0;
+            for (to, mask) in pairs.iter_mut().skip(odd).step_by(2).zip(masks) {
+                *to = mask.to_le_bytes();
+            }
+        }
+        &self.masks
+    }
+}
