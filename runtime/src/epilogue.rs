@@ -186,6 +186,14 @@ impl<'a> Epilogue<'a> {
         self.channels.get(row..).unwrap_or_default()
     }
 
+    /// Scale and shift of `row` and those behind it.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn from(&self, row: usize) -> impl Iterator<Item = Affine> {
+        let channels = self.channels.get(row..).unwrap_or_default();
+        channels.iter().map(|bytes| Affine::from_checked(*bytes))
+    }
+
     /// Scale (lower half) and shift of `row` and those behind it, as bits of f16.
     #[cfg(seedmask_dsp)]
     #[inline(always)]

@@ -5,10 +5,6 @@ use core::arch::x86_64::*;
 use crate::kernel::processor::vector::lanes::{Inputs, Masks};
 use crate::random::PAIR_ROTATION;
 
-/// Blocks that sums of 16 bits have room for: a block adds 16 products of at most 254, and 16 times a
-/// quarter of four of them.
-const ROOM: usize = 8;
-
 /// Products of a block in lanes of 16 bits: those of weights in the lowest bits, and four times those of
 /// weights two bits above.
 #[derive(Clone, Copy)]
@@ -34,22 +30,24 @@ pub(super) unsafe fn pair_of_sums(
         let order = _mm256_setr_epi32(0, 1, 4, 5, 2, 3, 6, 7);
         let mut indices = _mm256_add_epi32(_mm256_set1_epi32(index as i32), order);
         let key = _mm256_set1_epi32(key as i32);
-        let mut sums = _mm256_setzero_si256();
-        for (masks, inputs) in masks.chunks(ROOM).zip(inputs.chunks(ROOM)) {
-            let zero = _mm256_setzero_si256();
+        let zero = _mm256_setzero_si256();
+        let mut sums = zero;
+        let count = masks.len().min(inputs.len());
+        let (masks, inputs) = (masks.as_ptr(), inputs.as_ptr());
+        for block in (0..count).step_by(2) {
+            let even = words(indices, key);
+            let odd = rotated(even);
+            indices = _mm256_add_epi32(indices, _mm256_set1_epi32(8));
+            // A block adds 16 products of at most 254, and a quarter of four times 16.
             let mut products = Products { once: zero, four_times: zero };
-            for (masks, inputs) in masks.chunks(2).zip(inputs.chunks(2)) {
-                let even = words(indices, key);
-                let odd = rotated(even);
-                indices = _mm256_add_epi32(indices, _mm256_set1_epi32(8));
-                let signs = _mm256_unpacklo_epi32(even, odd);
-                products.add(&masks[0], signs, &inputs[0]);
-                if let ([_, masks], [_, inputs]) = (masks, inputs) {
-                    products.add(masks, _mm256_unpackhi_epi32(even, odd), inputs);
-                }
+            let signs = _mm256_unpacklo_epi32(even, odd);
+            products.add(&*masks.add(block), signs, &*inputs.add(block));
+            if block + 1 < count {
+                let signs = _mm256_unpackhi_epi32(even, odd);
+                products.add(&*masks.add(block + 1), signs, &*inputs.add(block + 1));
             }
-            let lanes =
-                _mm256_add_epi16(products.once, _mm256_srli_epi16::<2>(products.four_times));
+            let quarter = _mm256_srli_epi16::<2>(products.four_times);
+            let lanes = _mm256_add_epi16(products.once, quarter);
             sums = _mm256_add_epi32(sums, _mm256_madd_epi16(lanes, _mm256_set1_epi16(1)));
         }
         // Even words are of the first row.

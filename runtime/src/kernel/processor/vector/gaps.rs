@@ -3,7 +3,7 @@
 
 use core::mem::MaybeUninit;
 
-use super::Vector;
+use super::{AT_ONCE, Vector, write_rows};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::mask::LayerWeights;
@@ -39,17 +39,28 @@ pub(super) unsafe fn dense<V: Vector>(
     let mut words = [const { MaybeUninit::uninit() }; 1 + MOST_INPUTS + BEHIND];
     let table = table(x, &mut words);
     let mut section = weights.bytes;
-    for output in 0..weights.weights.rows as usize {
-        let Some(([p0, p1, m0, m1], rest)) = section.split_first_chunk() else { return };
-        let [plus, minus] = [[*p0, *p1], [*m0, *m1]].map(|count| u16::from_le_bytes(count).into());
-        // SAFETY: as for this function.
-        let sum = unsafe { list::<V>(rest, plus, table) };
-        // Lists fill whole words.
-        let rest = rest.get(plus.next_multiple_of(4)..).unwrap_or(&[]);
-        // SAFETY: as for this function.
-        let sum = sum as i32 - unsafe { list::<V>(rest, minus, table) } as i32;
-        section = rest.get(minus.next_multiple_of(4)..).unwrap_or(&[]);
-        target.write(output, epilogue.row(output), sum);
+    let rows = weights.weights.rows as usize;
+    for first in (0..rows).step_by(AT_ONCE) {
+        let mut sums = [0; AT_ONCE];
+        let sums = &mut sums[..AT_ONCE.min(rows - first)];
+        for sum in &mut *sums {
+            let Some((&[p0, p1, m0, m1], lists)) = section.split_first_chunk() else { break };
+            let counts = [[p0, p1], [m0, m1]].map(|count| u16::from_le_bytes(count).into());
+            // Lists fill whole words.
+            let [plus, minus] = counts.map(|count: usize| count.next_multiple_of(4));
+            // What a list's last block reads behind it is the next list, or the section's end.
+            let Some(rest) = lists.get(plus + minus..).filter(|rest| rest.len() >= BLOCK) else {
+                break;
+            };
+            // SAFETY: as for this function; a block is behind both lists.
+            let [plus, minus] = unsafe {
+                let lists = lists.as_ptr();
+                [list::<V>(lists, counts[0], table), list::<V>(lists.add(plus), counts[1], table)]
+            };
+            *sum = plus.wrapping_sub(minus) as i32;
+            section = rest;
+        }
+        write_rows(first, sums, epilogue, target);
     }
 }
 
@@ -73,28 +84,26 @@ fn table<'t>(x: &[u8], words: &'t mut [MaybeUninit<u32>; 1 + MOST_INPUTS + BEHIN
 /// Sum of the inputs that the first `count` of `gaps` name.
 ///
 /// # Safety
-/// See [`super`].
+/// See [`super`]; a block behind the `count` gaps may be read.
 #[inline(always)]
-unsafe fn list<V: Vector>(gaps: &[u8], count: usize, table: Table) -> u32 {
+unsafe fn list<V: Vector>(gaps: *const u8, count: usize, table: Table) -> u32 {
     let Some(whole) = count.checked_sub(1).map(|last| last / BLOCK * BLOCK) else { return 0 };
-    let Some((blocks, last)) = gaps.get(..whole + BLOCK).and_then(<[u8]>::split_last_chunk) else {
-        return one_by_one(gaps, count, table);
-    };
     let mut index = 0;
     // SAFETY: as for this function.
     unsafe {
         let mut sums = [V::no_sum(); 2];
-        for block in blocks.as_chunks::<BLOCK>().0 {
-            follow::<V>(block, &mut index, &mut sums, table);
+        let (mut from, last) = (gaps, gaps.add(whole));
+        while from < last {
+            follow::<V>(&*from.cast(), &mut index, &mut sums, table);
+            from = from.add(BLOCK);
         }
         // Distances of 0 behind the last gap name its input again.
-        let kept = u64::MAX >> (8 * (whole + BLOCK - count));
-        let last = (u64::from_le_bytes(*last) & kept).to_le_bytes();
-        follow::<V>(&last, &mut index, &mut sums, table);
-        let again = (whole + BLOCK - count) as u32;
+        let again = whole + BLOCK - count;
+        let kept = u64::from_le_bytes(*last.cast()) & u64::MAX >> (8 * again);
+        follow::<V>(&kept.to_le_bytes(), &mut index, &mut sums, table);
         let [even, odd] = sums.map(|sum| V::first_word(sum));
         let last = table.words.get(index).copied().unwrap_or(0);
-        even.wrapping_add(odd).wrapping_sub(again * last)
+        even.wrapping_add(odd).wrapping_sub(again as u32 * last)
     }
 }
 
@@ -129,15 +138,4 @@ unsafe fn follow<V: Vector>(
             *odd = V::add_word(*odd, words.add(second));
         }
     }
-}
-
-/// The same where the section ends before a whole block does.
-#[cold]
-fn one_by_one(gaps: &[u8], count: usize, table: Table) -> u32 {
-    let mut index = 0;
-    let inputs = gaps.iter().take(count).map(|gap| {
-        index += usize::from(*gap);
-        table.words.get(index).copied().unwrap_or(0)
-    });
-    inputs.sum()
 }

@@ -2,7 +2,9 @@
 //! bit become a weight of two bits in its byte, beside its input. A plus counts 2, a masked weight 1
 //! and a minus 0, so that no product has a sign; what is too much is the sum of all inputs.
 
-use super::Vector;
+use core::mem::MaybeUninit;
+
+use super::{AT_ONCE, Vector, write_rows};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::layer::Source;
@@ -36,7 +38,8 @@ pub(super) unsafe fn dense<V: Vector>(
     x: &[u8],
     target: &mut Target,
 ) {
-    let inputs = in_order(x);
+    let mut inputs = [const { MaybeUninit::uninit() }; MOST_BLOCKS];
+    let inputs = in_order(x, &mut inputs);
     let too_much: i32 = x.iter().map(|byte| i32::from(*byte)).sum();
     let magnitudes: &[i32] = match weights.weights.source {
         Source::SeededMagnitudes => &[4, 2, 1],
@@ -47,41 +50,45 @@ pub(super) unsafe fn dense<V: Vector>(
     let mut other = Other { rows: weights.rows(), masks: [[0; 8 * WORDS]; MOST_BLOCKS] };
     let (start, key) = Generator::new(weights.seed, Stream::Signs).parts();
     let (rows, words) = (weights.weights.rows as usize, weights.weights.words() as usize);
-    for (pair, first) in (0..rows).step_by(2).enumerate() {
-        let section = direct.get(pair * 8 * words..).unwrap_or(&[]).as_chunks().0;
-        let section = if first + 1 < rows { section.get(..inputs.len()) } else { None };
-        let index = start.wrapping_add(weights.first).wrapping_add((pair * words) as u32);
-        let mut sums = [0; 2];
-        for &magnitude in magnitudes {
-            let masks = section.unwrap_or_else(|| other.pair(first, magnitude, words));
-            // SAFETY: as for this function.
-            let [even, odd] = unsafe { V::pair_of_sums(masks, index, key, &inputs) };
-            sums[0] += magnitude * (even - too_much);
-            sums[1] += magnitude * (odd - too_much);
+    for start_row in (0..rows).step_by(AT_ONCE) {
+        let mut sums = [[0; 2]; AT_ONCE / 2];
+        let some = AT_ONCE.min(rows - start_row);
+        for (at, sums) in sums.iter_mut().enumerate().take(some.div_ceil(2)) {
+            let first = start_row + 2 * at;
+            let before = first / 2 * words;
+            let section = direct.get(8 * before..).unwrap_or(&[]).as_chunks().0;
+            let section = if first + 1 < rows { section.get(..inputs.len()) } else { None };
+            let index = start.wrapping_add(weights.first).wrapping_add(before as u32);
+            for &magnitude in magnitudes {
+                let masks = section.unwrap_or_else(|| other.pair(first, magnitude, words));
+                // SAFETY: as for this function.
+                let [even, odd] = unsafe { V::pair_of_sums(masks, index, key, inputs) };
+                sums[0] += magnitude * (even - too_much);
+                sums[1] += magnitude * (odd - too_much);
+            }
         }
-        for (output, sum) in (first..rows).zip(sums) {
-            target.write(output, epilogue.row(output), sum);
-        }
+        write_rows(start_row, &sums.as_flattened()[..some], epilogue, target);
     }
 }
 
 /// The inputs in blocks, the last one filled up with zeros.
 #[inline(always)]
-fn in_order(x: &[u8]) -> heapless::Vec<Inputs, MOST_BLOCKS> {
-    let mut inputs = heapless::Vec::new();
-    for x in x.chunks(WORDS * WORD) {
-        let mut block = [[0; WORDS]; 8];
-        let (quads, rest) = x.as_chunks::<4>();
-        let mut last = [0; 4];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        for (at, quad) in quads.iter().chain([&last]).take(8 * WORDS).enumerate() {
+fn in_order<'i>(x: &[u8], blocks: &'i mut [MaybeUninit<Inputs>; MOST_BLOCKS]) -> &'i [Inputs] {
+    let count = x.len().div_ceil(WORDS * WORD).min(MOST_BLOCKS);
+    let blocks = &mut blocks[..count];
+    let (whole, rest) = x.as_chunks::<{ WORDS * WORD }>();
+    let mut last = [0; WORDS * WORD];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    for (block, x) in blocks.iter_mut().zip(whole.iter().chain([&last])) {
+        let mut ordered = [[0; WORDS]; 8];
+        for (at, quad) in x.as_chunks::<4>().0.iter().enumerate() {
             // See `random::bit_of`.
-            block[7 - at % 8][at / 8] = u64::from(u32::from_le_bytes(*quad)) * 0x1_0000_0001;
+            ordered[7 - at % 8][at / 8] = u64::from(u32::from_le_bytes(*quad)) * 0x1_0000_0001;
         }
-        // There are no more than `MOST_INPUTS`.
-        let _ = inputs.push(block);
+        block.write(ordered);
     }
-    inputs
+    // SAFETY: there are as many blocks of inputs, the last one included.
+    unsafe { blocks.assume_init_ref() }
 }
 
 /// Masks that do not lie in a section as a vector wants them.
@@ -102,7 +109,7 @@ impl Other<'_> {
             let words = words.min(MOST_WORDS);
             row.fill(0, magnitude, &mut masks[..words], &mut signs[..words]);
             let pairs = self.masks.as_flattened_mut().as_chunks_mut::<4>().0;
-            for (to, mask) in pairs.iter_mut().skip(odd).step_by(2).zip(masks) {
+            for (to, mask) in pairs[odd..].iter_mut().step_by(2).zip(&masks[..words]) {
                 *to = mask.to_le_bytes();
             }
         }

@@ -18,7 +18,8 @@ mod set;
 
 pub use set::Vectors;
 
-use crate::epilogue::Narrow;
+use crate::epilogue::{Epilogue, Narrow};
+use crate::kernel::Target;
 
 /// A vector of bytes, and what kernels do with one. A *lane* is 16 bits wide: the even bytes of a
 /// vector are the low halves of its lanes, the odd ones the high halves.
@@ -98,4 +99,27 @@ pub(super) trait Vector: Copy {
     unsafe fn pair(scales: [i16; 2], shift: i32, right: u32, low: u8) -> Self::Pair;
     /// `clamp((left·scales[0] + right·scales[1] + shift) >> right, low, 127)`, byte by byte.
     unsafe fn sum_of_two(left: Self, right: Self, pair: &Self::Pair) -> Self;
+}
+
+/// Rows of a dense layer whose sums go through the epilogue at once.
+const AT_ONCE: usize = 32;
+
+/// Makes outputs of the `sums` of the rows from `first` on.
+#[inline(always)]
+fn write_rows(first: usize, sums: &[i32], epilogue: &Epilogue, target: &mut Target) {
+    let rows = sums.iter().zip(epilogue.from(first));
+    match target {
+        Target::Activations { low, bytes } => {
+            let bytes = bytes.get_mut(first..).unwrap_or(&mut []);
+            for (byte, (sum, affine)) in bytes.iter_mut().zip(rows) {
+                *byte = affine.activation(*sum, *low);
+            }
+        }
+        Target::Logits(logits) => {
+            let logits = logits.get_mut(first..).unwrap_or(&mut []);
+            for (logit, (sum, affine)) in logits.iter_mut().zip(rows) {
+                *logit = affine.logit(*sum);
+            }
+        }
+    }
 }
