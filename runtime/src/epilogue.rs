@@ -194,12 +194,10 @@ impl<'a> Epilogue<'a> {
         channels.iter().map(|bytes| Affine::from_checked(*bytes))
     }
 
-    /// Scale (lower half) and shift of `row` and those behind it, as bits of f16.
+    /// Scale and shift of every channel, two f16 each.
     #[cfg(seedmask_dsp)]
-    #[inline(always)]
-    pub(crate) fn words_from(&self, row: usize) -> impl Iterator<Item = u32> {
-        let channels = self.channels.get(row..).unwrap_or_default();
-        channels.iter().map(|bytes| u32::from_le_bytes(*bytes))
+    pub(crate) fn as_bytes(&self) -> &'a [u8] {
+        self.channels.as_flattened()
     }
 
     /// Scale and shift of every channel, as they are stored.

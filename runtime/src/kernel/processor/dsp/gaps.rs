@@ -1,9 +1,11 @@
 //! Dense rows from signed byte gaps: eight inputs are gathered at a time.
 //!
 //! A list is filled up to whole words with gaps of 0, which load its last input again; what that adds
-//! is taken off at the end of the list.
+//! is taken off at the end of the list. `UMAAL` with a factor of 1 adds two inputs to a sum.
 
 use core::arch::naked_asm;
+
+use super::finish::{self, Outputs};
 
 /// Four addresses from one word of gaps (`$w`), after address `$from`.
 macro_rules! addresses {
@@ -41,10 +43,12 @@ macro_rules! addresses {
     };
 }
 
-/// Eight gaps: the two words in r12 and lr, which the next two replace.
+/// Eight gaps: the last input goes to r12.
 macro_rules! eight {
-    ($add:literal) => {
+    () => {
         concat!(
+            "ldr r12, [r0], #4\n",
+            "ldr lr, [r0], #4\n",
             addresses!("r11", "r12", "r4", "r5", "r6", "r7"),
             addresses!("r7", "lr", "r8", "r9", "r10", "r11"),
             "ldrb r4, [r4]\n",
@@ -54,65 +58,42 @@ macro_rules! eight {
             "ldrb r8, [r8]\n",
             "ldrb r9, [r9]\n",
             "ldrb r10, [r10]\n",
-            "ldrb r1, [r11]\n",
-            "ldr r12, [r0], #4\n",
-            "ldr lr, [r0], #4\n",
-            $add,
-            " r3, r4\n",
-            $add,
-            " r3, r5\n",
-            $add,
-            " r3, r6\n",
-            $add,
-            " r3, r7\n",
-            $add,
-            " r3, r8\n",
-            $add,
-            " r3, r9\n",
-            $add,
-            " r3, r10\n",
-            $add,
-            " r3, r1\n",
+            "ldrb r12, [r11]\n",
+            "umaal r3, r4, r5, r1\n",
+            "umaal r3, r6, r7, r1\n",
+            "umaal r3, r8, r9, r1\n",
+            "umaal r3, r10, r12, r1\n",
         )
     };
 }
 
-/// One list: `$add` (add or sub) its inputs to r3. r2 has the count of entries, r12 and lr the next
-/// two words, r0 points behind these. Leaves the input loaded last in r1 and in r2 how often it was
-/// loaded in vain.
+/// One list: adds its inputs to r3. r0 points at it, r1 is 1, r2 has the count of entries.
 macro_rules! list {
-    ($add:literal, $eights:literal, $end:literal) => {
+    ($eights:literal, $end:literal) => {
         concat!(
-            "ldr r11, [sp, #8]\n",
+            "ldr r11, [sp, #12]\n",
             // Eight for two words of gaps, four for another, and three less the filling.
             "adds r2, #3\n",
             "lsls r4, r2, #30\n",
             "bcc ",
             $eights,
             "f\n",
+            "ldr r12, [r0], #4\n",
             addresses!("r11", "r12", "r4", "r5", "r6", "r11"),
             "ldrb r4, [r4]\n",
             "ldrb r5, [r5]\n",
             "ldrb r6, [r6]\n",
-            "ldrb r1, [r11]\n",
-            "mov r12, lr\n",
-            "ldr lr, [r0], #4\n",
-            $add,
-            " r3, r4\n",
-            $add,
-            " r3, r5\n",
-            $add,
-            " r3, r6\n",
-            $add,
-            " r3, r1\n",
+            "ldrb r12, [r11]\n",
+            "umaal r3, r4, r5, r1\n",
+            "umaal r3, r6, r12, r1\n",
             $eights,
             ":\n",
             "subs r2, #16\n",
             "bmi 8f\n",
             ".p2align 2\n",
             "9:\n",
-            eight!($add),
-            eight!($add),
+            eight!(),
+            eight!(),
             "subs r2, #16\n",
             "bpl 9b\n",
             "8:\n",
@@ -121,56 +102,51 @@ macro_rules! list {
             "bmi ",
             $end,
             "f\n",
-            eight!($add),
+            eight!(),
             $end,
             ":\n",
+            // How often the last input was added in vain.
             "mvn r2, r2\n",
             "and r2, r2, #3\n",
+            "mls r3, r12, r2, r3\n",
         )
     };
 }
 
-/// Writes the sums of rows until the end of the sums; gives where the next row begins.
+/// Makes the outputs of rows.
 ///
 /// # Safety
-/// `section` points at the rows of a section that was checked, for at least as many rows as there is
-/// room for sums (one at least); `before` points one byte before its inputs.
+/// `section` points at the rows of a section that was checked, for as many rows as there are outputs;
+/// `before` points one byte before its inputs. The pointers of `outputs` are valid for all rows.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn sums(
-    section: *const u8,
-    before: *const u8,
-    sums: *mut i32,
-    sums_end: *mut i32,
-) -> *const u8 {
+pub(super) unsafe extern "C" fn rows(section: *const u8, before: *const u8, outputs: &Outputs) {
     naked_asm!(
         cpu!(),
         "push {{r4-r11, lr}}",
-        // sp: sums, their end, before, the row's counts
+        // sp: outputs, before, the row's counts
         "sub sp, #20",
-        "strd r2, r3, [sp]",
-        "str r1, [sp, #8]",
-        "ldr r12, [r0], #4",
-        "ldr lr, [r0], #4",
-        // A row: its counts are in r12, the word after them in lr.
+        "ldm r2, {{r10, r11, r12}}",
+        "str r1, [sp, #12]",
+        "mov r1, #1",
+        // A row.
         "2:",
-        "str r12, [sp, #12]",
-        "uxth r2, r12",
-        "mov r12, lr",
+        "stm sp, {{r10, r11, r12}}",
+        "ldr r2, [r0], #4",
         "mov r3, #0",
-        "ldr lr, [r0], #4",
-        list!("add", "3", "4"),
-        "mls r3, r1, r2, r3",
-        "ldrh r2, [sp, #14]",
-        list!("sub", "5", "6"),
-        "mla r3, r1, r2, r3",
-        "ldrd r4, r5, [sp]",
-        "str r3, [r4], #4",
-        "str r4, [sp]",
-        "cmp r4, r5",
-        "bne 2b",
-        // Two words were loaded ahead.
-        "sub r0, #8",
+        "str r2, [sp, #16]",
+        "uxth r2, r2",
+        list!("3", "4"),
+        // The negative of plus, then of the sum, then the sum.
+        "ldrh r2, [sp, #18]",
+        "rsb r3, r3, #0",
+        list!("5", "6"),
+        "rsb r3, r3, #0",
+        "ldm sp, {{r10, r11, r12}}",
+        "bl {finish}",
+        "subs r12, #0x100",
+        "bhs 2b",
         "add sp, #20",
         "pop {{r4-r11, pc}}",
+        finish = sym finish::routine,
     )
 }

@@ -7,7 +7,11 @@
 
 use core::arch::naked_asm;
 
-/// What [`sums`] reads, and where it stands; the assembly knows the order of the fields.
+use super::finish::{self, Outputs};
+use crate::random::Generator;
+
+/// What [`pairs`] reads, and where it stands; the assembly knows the order of the fields.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Pairs {
     /// The inputs: whole blocks of 32, at a multiple of 4.
@@ -20,15 +24,21 @@ pub(super) struct Pairs {
     pub(super) masks: *const u8,
     /// How many kept weights of the next rows are −1: a little-endian `u16` each.
     pub(super) counts: *const u8,
-    /// Where the sums of the next pair go.
-    pub(super) sums: *mut i32,
-    /// End of the sums.
-    pub(super) sums_end: *mut i32,
+    /// Those of the next pair, an even count.
+    pub(super) outputs: Outputs,
     /// The generator's counter at the first word of the next pair, less the address of the inputs
     /// in blocks.
     pub(super) counter: u32,
     /// The generator's key.
     pub(super) key: u32,
+}
+
+impl Pairs {
+    /// The counter where the next pair's first generator word has `index`.
+    pub(super) fn counter_at(&self, generator: &Generator, index: u32) -> u32 {
+        let block = self.x.addr() as u32 >> 5;
+        generator.parts().0.wrapping_add(index).wrapping_sub(block)
+    }
 }
 
 /// One row's part of a step: `$x` four inputs, `$m` the mask, `$a` the sum, `$s` how the word of
@@ -99,15 +109,13 @@ macro_rules! block {
     };
 }
 
-/// Writes the sums of two rows after the other until the end of the sums, and moves masks, counts,
-/// counter and sums on.
+/// Makes the outputs of all pairs, and moves masks, counts and counter on.
 ///
 /// # Safety
-/// The pointers of `pairs` are valid for what their fields say: `words` blocks of inputs, mask words,
-/// counts and sums of all pairs. There is at least one block, and room for the sums of one or more
-/// pairs.
+/// The pointers of `pairs` are valid for what their fields say: `words` blocks of inputs, one at least;
+/// mask words, counts and outputs of all pairs.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn sums(pairs: &mut Pairs) {
+pub(super) unsafe extern "C" fn pairs(pairs: &mut Pairs) {
     naked_asm!(
         cpu!(),
         "push {{r4-r11, lr}}",
@@ -118,7 +126,7 @@ pub(super) unsafe extern "C" fn sums(pairs: &mut Pairs) {
         "movt r11, #0x7feb",
         "movw r12, #0xa68b",
         "movt r12, #0x846c",
-        "ldrd r7, r10, [r0, #28]",
+        "ldrd r7, r10, [r0, #32]",
         "ldrd r2, r4, [r0]",
         "bic r4, r4, #1",
         "add r2, r2, r4, lsl #5",
@@ -190,7 +198,6 @@ pub(super) unsafe extern "C" fn sums(pairs: &mut Pairs) {
         "ldr r7, [sp, #4]",
         "ldr r4, [r12, #4]",
         "ldr r2, [r12, #16]",
-        "ldrd r10, r11, [r12, #20]",
         "ldr r6, [r2], #4",
         "str r2, [r12, #16]",
         "lsls r5, r4, #31",
@@ -200,15 +207,24 @@ pub(super) unsafe extern "C" fn sums(pairs: &mut Pairs) {
         "str r7, [sp, #4]",
         "uxth r5, r6",
         "lsr r6, r6, #16",
-        "sub r8, r8, r5, lsl #7",
-        "sub r9, r9, r6, lsl #7",
-        "strd r8, r9, [r10], #8",
-        "str r10, [r12, #20]",
-        "cmp r10, r11",
-        "bne 2b",
-        "str r1, [r12, #12]",
-        "str r7, [r12, #28]",
+        "sub r3, r8, r5, lsl #7",
+        "sub r0, r9, r6, lsl #7",
+        "mov r2, r12",
+        "ldrd r10, r11, [r2, #20]",
+        "ldr r12, [r2, #28]",
+        "bl {finish}",
+        "mov r3, r0",
+        "bl {finish}",
+        "subs r12, #0x200",
+        "strd r10, r11, [r2, #20]",
+        "str r12, [r2, #28]",
+        "mov r3, #0x80808080",
+        "bhs 2b",
+        "str r1, [r2, #12]",
+        "ldr r7, [sp, #4]",
+        "str r7, [r2, #32]",
         "add sp, #28",
         "pop {{r4-r11, pc}}",
+        finish = sym finish::routine,
     )
 }

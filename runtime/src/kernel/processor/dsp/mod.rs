@@ -1,7 +1,7 @@
 //! Kernels for cores with the DSP extension: Cortex-M4, M7, M33 and later. Four bytes or two halves
 //! of a register at a time, and `SEL`, which picks bytes by the flags of the comparison before.
 //!
-//! `dense` chooses between `lanes` (a mask bit a weight) and `gaps` (lists); `pool` and `add` are a
+//! `dense` chooses between `lanes` (a mask bit a weight) and `gaps` (lists), and `finish` follows both; `pool` and `add` are a
 //! few instructions each. What has no routine here is left to [`crate::kernel::Words`].
 
 /// Armv8-M has these instructions or not, and assemblers take them for a core that does.
@@ -24,6 +24,7 @@ mod add;
 mod codes;
 mod conv;
 mod dense;
+mod finish;
 mod gaps;
 mod lanes;
 mod pool;

@@ -1,0 +1,156 @@
+//! Dense rows from signed positions, each an index into a table of the inputs and their negatives.
+
+use core::arch::naked_asm;
+
+use super::finish::{Outputs, finish};
+use crate::mask::{COUNTS, Counts};
+
+/// Rows whose counts are read at a time.
+const ROWS: usize = 16 * COUNTS;
+
+/// Makes the outputs of `rows` rows of at most 128 inputs.
+///
+/// # Safety
+/// `counts` and `positions` are those of a section that was checked, for as many rows; the pointers of
+/// `outputs` are valid for all of them.
+pub(super) unsafe fn rows(
+    mut counts: Counts,
+    positions: &[u8],
+    x: &[u8],
+    rows: usize,
+    mut outputs: Outputs,
+) {
+    let table = table(x);
+    let mut positions = positions.as_ptr();
+    let mut block = [[0; COUNTS]; ROWS / COUNTS];
+    for first in (0..rows).step_by(ROWS) {
+        for (to, group) in block.iter_mut().zip(core::iter::from_fn(|| counts.next_group())) {
+            *to = group;
+        }
+        outputs.expect((rows - first).min(ROWS));
+        // SAFETY: as for this function; `block` holds the counts of the rows that are expected, and
+        // `table` has an entry for every position.
+        positions = unsafe {
+            block_of_rows(table.as_ptr().cast(), block.as_ptr().cast(), positions, &mut outputs)
+        };
+    }
+}
+
+/// The inputs, then their negatives; 0 behind the last.
+fn table(x: &[u8]) -> [[u32; 32]; 2] {
+    const SIGNS: u32 = 0x8080_8080;
+    let mut table = [[0; 32]; 2];
+    let [plus, minus] = &mut table;
+    let (words, rest) = x.as_chunks();
+    let mut last = [0; 4];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    let words = words.iter().chain(core::iter::once(&last));
+    for ((plus, minus), word) in plus.iter_mut().zip(minus).zip(words) {
+        let word = u32::from_le_bytes(*word);
+        (*plus, *minus) = (word, SIGNS.wrapping_sub(word) ^ SIGNS);
+    }
+    table
+}
+
+/// Four positions, `$at` bytes behind r2: adds their inputs to r3.
+macro_rules! four {
+    ($a:literal, $b:literal, $c:literal, $d:literal) => {
+        concat!(
+            "ldrb r4, [r2, #",
+            $a,
+            "]\n",
+            "ldrb r5, [r2, #",
+            $b,
+            "]\n",
+            "ldrb r6, [r2, #",
+            $c,
+            "]\n",
+            "ldrb r7, [r2, #",
+            $d,
+            "]\n",
+            "ldrsb r4, [r0, r4]\n",
+            "ldrsb r5, [r0, r5]\n",
+            "ldrsb r6, [r0, r6]\n",
+            "ldrsb r7, [r0, r7]\n",
+            "umaal r3, r4, r5, lr\n",
+            "umaal r3, r6, r7, lr\n",
+        )
+    };
+}
+
+/// Makes the outputs that are expected; gives where the next row's positions begin.
+///
+/// # Safety
+/// `table` has 256 entries; `counts` and `positions` are those of the rows; the pointers of `outputs`
+/// are valid for them.
+#[unsafe(naked)]
+unsafe extern "C" fn block_of_rows(
+    table: *const i8,
+    counts: *const u8,
+    positions: *const u8,
+    outputs: &mut Outputs,
+) -> *const u8 {
+    naked_asm!(
+        cpu!(),
+        "push {{r3-r11, lr}}",
+        "ldm r3, {{r10, r11, r12}}",
+        // UMAAL with a factor of 1 adds two inputs.
+        "mov lr, #1",
+        // A row: one of an odd count, two of what is no multiple of four, then fours.
+        "2:",
+        "ldrb r8, [r1], #1",
+        "mov r3, #0",
+        "lsls r4, r8, #31",
+        "bpl 3f",
+        "ldrb r3, [r2], #1",
+        "ldrsb r3, [r0, r3]",
+        "3:",
+        "bcc 4f",
+        "ldrb r4, [r2]",
+        "ldrb r5, [r2, #1]",
+        "ldrsb r4, [r0, r4]",
+        "ldrsb r5, [r0, r5]",
+        "adds r2, #2",
+        "umaal r3, r4, r5, lr",
+        "4:",
+        "lsr r9, r8, #2",
+        "tbb [pc, r9]",
+        "5:",
+        ".byte (28f - 5b) / 2, (27f - 5b) / 2, (26f - 5b) / 2, (25f - 5b) / 2",
+        ".byte (24f - 5b) / 2, (23f - 5b) / 2, (22f - 5b) / 2, (21f - 5b) / 2, (20f - 5b) / 2",
+        ".rept 25",
+        ".byte (9f - 5b) / 2",
+        ".endr",
+        // More than 32.
+        "9:",
+        four!(0, 1, 2, 3),
+        "adds r2, #4",
+        "subs r8, #4",
+        "b 4b",
+        "20:",
+        four!(28, 29, 30, 31),
+        "21:",
+        four!(24, 25, 26, 27),
+        "22:",
+        four!(20, 21, 22, 23),
+        "23:",
+        four!(16, 17, 18, 19),
+        "24:",
+        four!(12, 13, 14, 15),
+        "25:",
+        four!(8, 9, 10, 11),
+        "26:",
+        four!(4, 5, 6, 7),
+        "27:",
+        four!(0, 1, 2, 3),
+        "28:",
+        "bic r8, r8, #3",
+        "add r2, r8",
+        finish!("7", "subs r12, #0x100\nbhs 2b\nb 8f\n"),
+        "8:",
+        "pop {{r3}}",
+        "stm r3, {{r10, r11, r12}}",
+        "mov r0, r2",
+        "pop {{r4-r11, pc}}",
+    )
+}

@@ -1,0 +1,163 @@
+//! Signed positions: the kept weights of short rows, a byte each, and half a byte for their count.
+
+use super::MaskError;
+
+/// Most inputs of a row: a position has seven bits.
+pub(super) const MAX_INPUTS: u32 = 128;
+
+/// Rows whose counts share a word.
+pub(crate) const GROUP: usize = 8;
+
+/// Half a byte that says that the count stands elsewhere, in a byte of its own.
+pub(super) const ELSEWHERE: u8 = 15;
+
+/// How many weights each row keeps.
+#[derive(Clone, Debug)]
+pub(crate) struct Counts<'a> {
+    groups: &'a [[u8; GROUP / 2]],
+    /// What is behind the groups: at the end, from the last byte on, the counts that stand elsewhere.
+    rest: &'a [u8],
+    base: u8,
+}
+
+impl<'a> Counts<'a> {
+    /// Those of a section, and its positions. Nothing where it is too short.
+    pub(crate) fn new(section: &'a [u8], rows: u32, base: u8) -> (Self, &'a [u8]) {
+        let bytes = GROUP / 2 * (rows as usize).div_ceil(GROUP);
+        let (groups, rest) = section.split_at_checked(bytes).unwrap_or_default();
+        (Self { groups: groups.as_chunks().0, rest, base }, rest)
+    }
+
+    /// The next group; 0 for rows behind the last.
+    #[inline(always)]
+    pub(crate) fn next_group(&mut self) -> Option<[u8; GROUP]> {
+        const HALVES: u32 = 0x0f0f_0f0f;
+        const ONES: u32 = 0x0101_0101;
+        let (group, groups) = self.groups.split_first()?;
+        self.groups = groups;
+        let halves = u32::from_le_bytes(*group);
+        let halves = [halves & HALVES, halves >> 4 & HALVES];
+        let base = u32::from(self.base) * ONES;
+        let [low, high] = halves.map(|halves| halves.wrapping_add(base).to_le_bytes());
+        let [a, b, c, d] = low;
+        let [e, f, g, h] = high;
+        let mut counts = [a, b, c, d, e, f, g, h];
+        if halves.iter().any(|halves| (halves + ONES) & !HALVES != 0) {
+            self.read_elsewhere(halves, &mut counts);
+        }
+        Some(counts)
+    }
+
+    /// Puts in the counts that stand elsewhere.
+    #[inline(never)]
+    fn read_elsewhere(&mut self, halves: [u32; 2], counts: &mut [u8; GROUP]) {
+        let halves = halves.map(u32::to_le_bytes);
+        for (half, count) in halves.as_flattened().iter().zip(counts) {
+            *count = half + self.base.min(u8::MAX - ELSEWHERE);
+            if *half == ELSEWHERE {
+                let (last, rest) = self.rest.split_last().unwrap_or((&0, &[]));
+                self.rest = rest;
+                *count = *last;
+            }
+        }
+    }
+}
+
+/// The rows of a section.
+#[derive(Clone, Debug)]
+pub(super) struct Lists<'a> {
+    counts: Counts<'a>,
+    group: [u8; GROUP],
+    /// Rows taken of `group`.
+    taken: usize,
+    positions: &'a [u8],
+}
+
+impl<'a> Lists<'a> {
+    pub(super) fn new(section: &'a [u8], rows: u32, base: u8) -> Self {
+        let (counts, positions) = Counts::new(section, rows, base);
+        Self { counts, group: [0; GROUP], taken: GROUP, positions }
+    }
+
+    /// The positions of the next row; `None` where the section ends before it does.
+    pub(super) fn next(&mut self) -> Option<PositionRow<'a>> {
+        if self.taken == GROUP {
+            self.group = self.counts.next_group()?;
+            self.taken = 0;
+        }
+        let count = *self.group.get(self.taken)?;
+        self.taken += 1;
+        let (positions, rest) = self.positions.split_at_checked(count.into())?;
+        self.positions = rest;
+        Some(PositionRow { positions })
+    }
+}
+
+/// One row: a byte for each weight, its input in the lower seven bits, 1 in the eighth for −1.
+#[derive(Clone, Debug)]
+pub struct PositionRow<'a> {
+    /// In any order.
+    pub positions: &'a [u8],
+}
+
+impl Iterator for PositionRow<'_> {
+    type Item = (u32, i32);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let (position, rest) = self.positions.split_first()?;
+        self.positions = rest;
+        let weight = if *position < 128 { 1 } else { -1 };
+        Some((u32::from(position % 128), weight))
+    }
+}
+
+/// A function of its own, whose loops have the registers to themselves.
+#[inline(never)]
+pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<(), MaskError> {
+    if inputs > MAX_INPUTS {
+        return Err(MaskError::Inputs { found: inputs, limit: MAX_INPUTS });
+    }
+    let (mut counts, mut positions) = Counts::new(bytes, rows, base);
+    let mut row = 0;
+    while let Some(group) = counts.next_group() {
+        for count in group {
+            if row == rows {
+                break;
+            }
+            if u32::from(count) > inputs {
+                return Err(MaskError::TooManyEntries { row, found: count.into(), limit: inputs });
+            }
+            let (list, rest) =
+                positions.split_at_checked(count.into()).ok_or(MaskError::Truncated { row })?;
+            if inputs < MAX_INPUTS && list.iter().any(|at| u32::from(at % 128) >= inputs) {
+                return Err(MaskError::Outside { row });
+            }
+            positions = rest;
+            row += 1;
+        }
+    }
+    if row < rows {
+        return Err(MaskError::Truncated { row });
+    }
+    if rows as usize % GROUP != 0 && unused_halves(bytes, rows) {
+        return Err(MaskError::Padding { row: rows });
+    }
+    // Behind the positions are the counts that stand elsewhere, and nothing else.
+    let taken = Counts::new(bytes, rows, base).1.len() - counts.rest.len();
+    match (bytes.len() - positions.len() + taken, bytes.len()) {
+        (expected, found) if expected == found => Ok(()),
+        (expected, found) => {
+            Err(MaskError::Length { found: found as u32, expected: expected as u32 })
+        }
+    }
+}
+
+/// Whether halves behind the last row's are not 0.
+fn unused_halves(bytes: &[u8], rows: u32) -> bool {
+    let last = rows as usize / GROUP * (GROUP / 2);
+    let Some(group) = bytes.get(last..).and_then(<[u8]>::first_chunk::<4>) else { return false };
+    let used = rows as usize % GROUP;
+    let half = |row: usize| group.get(row % 4).map_or(0, |byte| byte >> (row / 4 * 4) & 15);
+    (used..GROUP).any(|row| half(row) != 0)
+}
