@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::data::Images;
 use crate::method::seeded::{self, Source};
 use crate::nn::epilogue::{Affine, Epilogue};
+use crate::nn::layer::Layer;
 use crate::nn::loss::{self, Outcome};
-use crate::nn::{Mode, Network, Precision, network};
+use crate::nn::{Mode, Network, Precision};
 use crate::recipe::Recipe;
 
 /// Which weights of a layer a task keeps.
@@ -116,7 +117,7 @@ impl Trained {
 
 impl TrainedLayer {
     /// What `layer` has learned beside its mask and stored weights.
-    pub fn new(mask: Mask, weights: Vec<i8>, layer: &network::Layer) -> Self {
+    pub fn new(mask: Mask, weights: Vec<i8>, layer: &Layer) -> Self {
         let Epilogue { gamma, beta, mean, variance, .. } = &layer.epilogue;
         Self {
             mask,

@@ -1,10 +1,12 @@
 //! Everything that can run an artifact here must agree in every activation and logit: the real
-//! numbers of [`Twin`], the runtime's plain kernels, and its fast ones.
+//! numbers of [`Twin`], the runtime's plain kernels, its portable ones, and those of this processor.
+
+use std::fmt;
 
 use rayon::prelude::*;
 use seedmask::Session;
 use seedmask::artifact::{Model, Task};
-use seedmask::kernel::{Kernels, Reference, Source, Words};
+use seedmask::kernel::{Kernels, Native, Reference, Source, Words};
 use seedmask::layer::{Element, Layer, Pool, PoolKind, Tensor};
 use serde::Serialize;
 
@@ -26,8 +28,20 @@ pub struct Difference {
     pub twin: f64,
     /// The value from the plain kernels.
     pub reference: i32,
-    /// The value from the fast kernels.
+    /// The value from the portable kernels.
     pub words: i32,
+    /// The value from this processor's kernels.
+    pub native: i32,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { layer, kind, element: [channel, row, column], twin, .. } = self;
+        let Self { reference, words, native, .. } = self;
+        write!(f, "layer {layer} ({kind}), channel {channel}, row {row}, column {column}: ")?;
+        write!(f, "real numbers {twin}, plain kernels {reference}, ")?;
+        write!(f, "portable {words}, native {native}")
+    }
 }
 
 /// What was compared, and what came of it.
@@ -51,21 +65,25 @@ pub fn verify(
 ) -> Result<Comparison, EvaluateError> {
     let twin = Twin::new(model, &task)?;
     let arena = HostArena::new(model)?;
-    let per_image: u64 =
-        model.steps().map(|step| u64::from(step.output.elements().unwrap_or(0))).sum();
-    let check = |(first, second): &mut (HostArena, HostArena), index: usize| {
+    let check = |arena: &mut HostArena, index: usize| {
         let pixels = image(index);
-        let reference = trace::<Reference>(model, task, first, &pixels)?;
-        let words = trace::<Words>(model, task, second, &pixels)?;
-        let difference = first_difference(model, &twin.run(&pixels), &reference, &words);
-        Ok(difference.map(|difference| Difference { image: index, ..difference }))
+        let traces = [
+            trace::<Reference>(model, task, arena, &pixels)?,
+            trace::<Words>(model, task, arena, &pixels)?,
+            trace::<Native>(model, task, arena, &pixels)?,
+        ];
+        let values: usize = traces[0].iter().map(Vec::len).sum();
+        let difference = first_difference(model, &twin.run(&pixels), &traces);
+        let difference = difference.map(|difference| Difference { image: index, ..difference });
+        Ok((values as u64, difference))
     };
     let results: Vec<_> = (0..count)
         .into_par_iter()
-        .map_init(|| (arena.clone(), arena.clone()), check)
+        .map_init(|| arena.clone(), check)
         .collect::<Result<_, EvaluateError>>()?;
-    let difference = results.iter().flatten().next().copied();
-    Ok(Comparison { values: per_image * count as u64, difference })
+    let values = results.iter().map(|(values, _)| values).sum();
+    let difference = results.iter().find_map(|(_, difference)| *difference);
+    Ok(Comparison { values, difference })
 }
 
 /// Every tensor that the runtime makes of one image, by its index: activations, or logits in Q16.
@@ -108,28 +126,31 @@ fn values(tensor: &Tensor, output: &Source) -> Vec<i32> {
     }
 }
 
+/// `traces` are those of the plain, the portable and the processor's kernels.
 fn first_difference(
     model: &Model,
     twin: &[Vec<f64>],
-    reference: &[Vec<i32>],
-    words: &[Vec<i32>],
+    traces: &[Vec<Vec<i32>>; 3],
 ) -> Option<Difference> {
     model.steps().find_map(|step| {
         let id = usize::from(step.layer.output());
-        let all = twin[id].iter().zip(reference[id].iter().zip(&words[id]));
-        let (at, (&twin, (&reference, &words))) =
-            all.enumerate().find(|(_, (twin, (reference, words)))| {
-                **twin != f64::from(**reference) || reference != words
-            })?;
         let [_, height, width] = crate::evaluate::size(&step.output);
-        Some(Difference {
-            image: 0,
-            layer: step.index.into(),
-            kind: kind(&step.layer),
-            element: [at / (height * width), at / width % height, at % width],
-            twin,
-            reference,
-            words,
+        // Nothing is shown of a convolution that never exists as a whole.
+        let shown = traces.iter().map(|trace| trace[id].len()).max()?;
+        (0..shown).find_map(|at| {
+            let real = twin[id][at];
+            let [reference, words, native] = traces.each_ref().map(|trace| trace[id][at]);
+            let equal = [reference, words, native].iter().all(|&value| f64::from(value) == real);
+            (!equal).then(|| Difference {
+                image: 0,
+                layer: step.index.into(),
+                kind: kind(&step.layer),
+                element: [at / (height * width), at / width % height, at % width],
+                twin: real,
+                reference,
+                words,
+                native,
+            })
         })
     })
 }
@@ -160,14 +181,18 @@ mod tests {
         let mut arena = HostArena::new(&model).unwrap();
         let twin = Twin::new(&model, &task).unwrap().run(&image);
         let reference = trace::<Reference>(&model, task, &mut arena, &image).unwrap();
-        assert_eq!(first_difference(&model, &twin, &reference, &reference), None);
+        let equal = [reference.clone(), reference.clone(), reference.clone()];
+        assert_eq!(first_difference(&model, &twin, &equal), None);
         // Tensor 4 is layer 3's sum of two maps of 6×9×7; tensor 9 are the logits.
-        let mut words = reference.clone();
-        words[9][2] += 1;
-        words[4][2 * 63 + 5 * 7 + 6] += 1;
-        let found = first_difference(&model, &twin, &reference, &words).unwrap();
-        assert_eq!((found.layer, found.kind, found.element), (3, "add", [2, 5, 6]));
-        assert_eq!(found.words, found.reference + 1);
-        assert_eq!(f64::from(found.reference), found.twin);
+        for set in 0..3 {
+            let mut traces = equal.clone();
+            traces[set][9][2] += 1;
+            traces[set][4][2 * 63 + 5 * 7 + 6] += 1;
+            let found = first_difference(&model, &twin, &traces).unwrap();
+            assert_eq!((found.layer, found.kind, found.element), (3, "add", [2, 5, 6]));
+            let values = [found.reference, found.words, found.native];
+            let more = values.map(|value| f64::from(value) - found.twin);
+            assert_eq!((more[set], more.iter().sum::<f64>()), (1.0, 1.0));
+        }
     }
 }

@@ -18,6 +18,7 @@ impl Table {
 
     /// Adds a row with a cell a column.
     pub fn row(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.headings.len(), "{cells:?}");
         self.rows.push(cells);
     }
 }

@@ -12,7 +12,7 @@ use crate::evaluate::{EvaluateError, size};
 use crate::random::{Purpose, Stream};
 use crate::verify::{Difference, verify};
 
-/// Compare real numbers, plain kernels and fast kernels: every activation and logit
+/// Compare real numbers and plain, portable and native kernels: every activation and logit
 #[derive(Debug, Args)]
 pub struct Verify {
     #[command(flatten)]
@@ -94,14 +94,10 @@ fn text(report: &Report) -> String {
     let Report { task, inputs, images, values, .. } = report;
     let Some(found) = &report.difference else {
         return format!(
-            "{task}: real numbers = reference = words in {} values of {images} images ({inputs})\n",
+            "{task}: real numbers = plain = portable = native kernels in {} values of {images} images \
+             ({inputs})\n",
             thousands(*values)
         );
     };
-    let [channel, row, column] = found.element;
-    format!(
-        "{task}: first difference ({inputs} image {}) in layer {} ({}), channel {channel}, row {row}, \
-         column {column}: real numbers {}, reference {}, words {}\n",
-        found.image, found.layer, found.kind, found.twin, found.reference, found.words
-    )
+    format!("{task}: first difference ({inputs} image {}) in {found}\n", found.image)
 }

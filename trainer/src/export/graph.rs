@@ -160,13 +160,6 @@ impl Graph {
 
 const UNIT_STEP: f64 = 1.0 / STEPS_PER_UNIT as f64;
 
-/// The nodes that read tensor `trained`.
-fn readers(architecture: &Architecture, trained: usize) -> impl Iterator<Item = (usize, &Node)> {
-    architecture.nodes.iter().enumerate().filter(move |(_, node)| {
-        node.input == trained || matches!(node.kind, Kind::Add { other, .. } if other == trained)
-    })
-}
-
 /// The halo that a layer needs around its input.
 fn halo(node: &Node) -> u8 {
     match node.kind {
@@ -176,13 +169,13 @@ fn halo(node: &Node) -> u8 {
 }
 
 fn widest_halo(architecture: &Architecture, trained: usize) -> u8 {
-    readers(architecture, trained).map(|(_, node)| halo(node)).max().unwrap_or(0)
+    architecture.readers(trained).map(|(_, node)| halo(node)).max().unwrap_or(0)
 }
 
 /// Whether dense layers read the map itself, because it has no halo: its bytes lie in their order.
 fn flattens_in_place(architecture: &Architecture, flatten: usize) -> bool {
     let input = architecture.nodes[flatten].input;
-    let mut readers = readers(architecture, flatten + 1);
+    let mut readers = architecture.readers(flatten + 1);
     widest_halo(architecture, input) == 0 && readers.all(|(_, node)| is_dense(node))
 }
 
@@ -192,7 +185,7 @@ fn is_dense(node: &Node) -> bool {
 
 /// Whether the tensor is one that must have no halo.
 fn is_read_flat(architecture: &Architecture, trained: usize) -> bool {
-    readers(architecture, trained).any(|(_, node)| is_dense(node))
+    architecture.readers(trained).any(|(_, node)| is_dense(node))
 }
 
 fn weighted_layer(weighted: Weighted, input: TensorId, output: TensorId, source: Source) -> Layer {

@@ -1,7 +1,7 @@
 //! Frozen weights under a frozen mask: only scales and shifts are trained (Frankle 2020, "Training
 //! BatchNorm and only BatchNorm"). The mask is another task's, or drawn from the seed.
 
-use crate::nn::network::Layer;
+use crate::nn::layer::Layer;
 
 /// A layer whose weights and mask do not change.
 #[derive(Debug, Clone)]

@@ -1,7 +1,7 @@
 //! Trained weights, eight bits each: the baseline. Every output channel has its own scale, and
 //! training sees the rounded weights (straight-through), so that storing them loses nothing.
 
-use crate::nn::network::Layer;
+use crate::nn::layer::Layer;
 use crate::random::{Purpose, Stream};
 use crate::vectorised::vectorised;
 

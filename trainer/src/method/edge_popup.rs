@@ -2,7 +2,7 @@
 //! frozen; each has a trained score, and those of the highest scores of the layer are kept. The
 //! gradient of a score is what the weight would have got (straight-through, to all edges).
 
-use crate::nn::network::Layer;
+use crate::nn::layer::Layer;
 use crate::random::{Purpose, Stream};
 
 use super::top_k::{self, Ranking};

@@ -13,7 +13,7 @@ pub use affine::Frozen;
 pub use dense::Dense;
 pub use edge_popup::EdgePopup;
 
-use crate::nn::network::Layer;
+use crate::nn::layer::Layer;
 
 /// A training method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -17,7 +17,17 @@ fn bounds(activation: Activation, precision: Precision) -> (f32, f32) {
     }
 }
 
-/// `output = clamp(a + b)`. On the grid no rounding is needed.
+/// What is added and taken off again to round to the grid: numbers of its size are multiples of a
+/// step. Exact sums stay as they are.
+fn rounder(precision: Precision) -> f32 {
+    const { assert!(STEPS_PER_UNIT == 32.0) };
+    match precision {
+        Precision::Quantised => 1.5 * (1 << 18) as f32,
+        Precision::Exact => 0.0,
+    }
+}
+
+/// `output = clamp(a + b)`, rounded to the grid: what comes from the network's input is on another.
 pub fn forward(
     activation: Activation,
     precision: Precision,
@@ -26,10 +36,11 @@ pub fn forward(
     output: &mut [f32],
 ) {
     let (low, high) = bounds(activation, precision);
+    let rounder = rounder(precision);
     output.par_chunks_mut(BLOCK).zip(a.par_chunks(BLOCK)).zip(b.par_chunks(BLOCK)).for_each(
         |((output, a), b)| {
             for ((value, a), b) in output.iter_mut().zip(a).zip(b) {
-                *value = (a + b).clamp(low, high);
+                *value = (a + b + rounder - rounder).clamp(low, high);
             }
         },
     );
@@ -72,5 +83,15 @@ mod tests {
         assert_eq!(output, [1.5, -0.5, 63.0 / 32.0, -0.5]);
         forward(Activation::Linear, Precision::Exact, &a, &b, &mut output);
         assert_eq!(output, [1.5, -0.5, 6.0, -0.5]);
+    }
+
+    #[test]
+    fn sums_with_the_networks_input_are_put_on_the_grid() {
+        let (a, b) = ([1.0 / 127.0, 60.0 / 127.0], [0.5, -1.0]);
+        let mut output = [0.0; 2];
+        forward(Activation::Linear, Precision::Quantised, &a, &b, &mut output);
+        assert_eq!(output, [16.0 / 32.0, -17.0 / 32.0]);
+        forward(Activation::Linear, Precision::Exact, &a, &b, &mut output);
+        assert_eq!(output, [0.5 + 1.0 / 127.0, 60.0 / 127.0 - 1.0]);
     }
 }

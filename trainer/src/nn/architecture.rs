@@ -7,13 +7,13 @@ use super::dense::Dense;
 use super::depthwise::Depthwise;
 use super::epilogue::Output;
 use super::pool::Pool;
-use super::{Activation, Shape};
+use super::{Activation, INPUT_STEP, STEPS_PER_UNIT, Shape};
 
-/// More layers than any artifact holds.
-pub const MAX_LAYERS: usize = 64;
-/// More elements than a tensor of any arena has.
+/// Most layers: those of an artifact.
+pub const MAX_LAYERS: usize = seedmask::artifact::MAX_LAYERS;
+/// Most elements of a tensor that the trainer takes.
 pub const MAX_TENSOR: usize = 1 << 20;
-/// More weights than any backbone of this trainer has.
+/// Most weights of a backbone that the trainer takes.
 pub const MAX_WEIGHTS: usize = 1 << 24;
 
 /// Rows above, columns left, rows below, columns right that read 0.
@@ -232,7 +232,7 @@ impl Architecture {
                     name,
                     what: "the number of output elements",
                     found: elements,
-                    expected: format!("1 to {MAX_TENSOR}, the most that an arena can hold"),
+                    expected: format!("1 to {MAX_TENSOR}"),
                 });
             }
             if let Kind::Weighted(weighted) = kind {
@@ -245,7 +245,9 @@ impl Architecture {
             built.tensors.push(output);
         }
         let inner = built.nodes.iter().enumerate().take(layers.len() - 1);
-        if let Some((layer, node)) = inner.clone().find(|(layer, _)| !built.is_read(layer + 1)) {
+        if let Some((layer, node)) =
+            inner.clone().find(|(layer, _)| built.readers(layer + 1).next().is_none())
+        {
             return Err(ArchitectureError::Unread { layer, name: node.name.clone() });
         }
         match built.nodes.last().map(|node| &node.kind) {
@@ -287,12 +289,25 @@ impl Architecture {
         }
     }
 
-    /// Whether a layer reads tensor `tensor`.
-    fn is_read(&self, tensor: usize) -> bool {
-        let reads = |node: &Node| {
+    /// The nodes that read tensor `tensor`, each with its index.
+    pub fn readers(&self, tensor: usize) -> impl Iterator<Item = (usize, &Node)> {
+        self.nodes.iter().enumerate().filter(move |(_, node)| {
             node.input == tensor || matches!(node.kind, Kind::Add { other, .. } if other == tensor)
-        };
-        self.nodes.iter().any(reads)
+        })
+    }
+
+    /// How many steps of the device's grid for tensor `tensor` are in 1.0: the input's as far as max
+    /// pools and flattening carry it, else the activations'.
+    pub fn steps(&self, mut tensor: usize) -> f32 {
+        while let Some(node) = tensor.checked_sub(1).map(|node| &self.nodes[node]) {
+            match node.kind {
+                Kind::MaxPool(_) | Kind::Flatten => tensor = node.input,
+                Kind::Weighted(_) | Kind::AveragePool(_) | Kind::Add { .. } => {
+                    return STEPS_PER_UNIT;
+                }
+            }
+        }
+        1.0 / INPUT_STEP
     }
 
     /// The output of the earlier layer that layer `layer` calls `found`.
@@ -516,6 +531,17 @@ mod tests {
             .map(|(i, kind)| LayerSpec { name: Some(format!("l{i}")), from: None, kind })
             .collect();
         Architecture::new(Shape::map(1, 28, 28), &layers, Head::Logits)
+    }
+
+    #[test]
+    fn max_pools_and_flattening_keep_the_grid_of_the_input() {
+        let pool = SpecKind::MaxPool { kernel: [2; 2], stride: [2; 2] };
+        let kinds = vec![pool.clone(), conv(4, 3, 1), pool, SpecKind::Flatten, dense(10)];
+        let steps: Vec<f32> = {
+            let built = build(kinds).unwrap();
+            (0..built.nodes.len()).map(|tensor| built.steps(tensor)).collect()
+        };
+        assert_eq!(steps, [127.0, 127.0, 32.0, 32.0, 32.0]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod conv2d;
 pub mod dense;
 pub mod depthwise;
 pub mod epilogue;
+pub mod layer;
 pub mod loss;
 pub mod matrix;
 pub mod network;

@@ -1,20 +1,17 @@
 //! A network at work: tensors, weights and epilogues of one task, forward and backward.
 
-use rayon::prelude::*;
-
-use super::architecture::{Architecture, Kind, Node, Sums, Weighted};
-use super::conv2d::Filters;
-use super::epilogue::{Epilogue, apply_pooled_slope, apply_slope, moments};
-use super::matrix::{Scratch, sum_in_order};
+use super::architecture::{Architecture, Kind};
+use super::layer::{Layer, Pass};
+use super::matrix::Scratch;
 use super::pool::Pool;
-use super::{Batch, INPUT_STEP, LANES, Precision, STEPS_PER_UNIT, add};
+use super::{Batch, INPUT_STEP, LANES, Precision, add};
 
 /// Whether statistics of the batch or those in force are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Batch statistics, as gradients need them.
     Train,
-    /// Batch statistics, which are also gathered for [`Epilogue::adopt_statistics`].
+    /// Batch statistics, which are also gathered for [`super::epilogue::Epilogue::adopt_statistics`].
     Gather,
     /// The statistics in force, as on the device.
     Evaluate,
@@ -25,26 +22,6 @@ pub enum Mode {
 struct Tensor {
     value: Vec<f32>,
     gradient: Vec<f32>,
-}
-
-/// What a weighted layer computes with, and the gradients that it leaves.
-pub struct Layer {
-    /// Its shapes.
-    pub shape: Weighted,
-    /// The stored weights under the mask, `[row][input]`: integers on the device.
-    pub matrix: Vec<f32>,
-    /// Gradient of `matrix`, after [`Network::backward`].
-    pub matrix_gradient: Vec<f32>,
-    /// What a stored weight of 1 is worth, per row.
-    pub unit: Vec<f32>,
-    /// Scales, shifts and statistics.
-    pub epilogue: Epilogue,
-    /// The weights as the sums want them.
-    filters: Filters,
-    /// The sums; after the backward pass, their gradient.
-    sums: Vec<f32>,
-    /// Moments of the sums, `[block][channel]`.
-    moments: Vec<[f64; 2]>,
 }
 
 /// A network for batches of up to a fixed number of images.
@@ -82,16 +59,7 @@ impl Network {
             .iter()
             .zip(&architecture.tensors[1..])
             .filter_map(|(node, output)| match node.kind {
-                Kind::Weighted(shape) => Some(Layer {
-                    shape,
-                    matrix: vec![0.0; shape.rows * shape.fan_in],
-                    matrix_gradient: vec![0.0; shape.rows * shape.fan_in],
-                    unit: vec![1.0; shape.rows],
-                    epilogue: Epilogue::new(shape.output, shape.rows),
-                    filters: Filters::default(),
-                    sums: vec![0.0; output.shape.len() * capacity],
-                    moments: Vec::new(),
-                }),
+                Kind::Weighted(shape) => Some(Layer::new(shape, output.shape.len() * capacity)),
                 _ => None,
             })
             .collect();
@@ -168,10 +136,9 @@ impl Network {
             match node.kind {
                 Kind::Weighted(weighted) => {
                     let layer = &mut self.layers[weighted.index];
-                    let steps = match (self.precision, node.input) {
-                        (Precision::Exact, _) => None,
-                        (Precision::Quantised, 0) => Some(1.0 / INPUT_STEP),
-                        (Precision::Quantised, _) => Some(STEPS_PER_UNIT),
+                    let steps = match self.precision {
+                        Precision::Exact => None,
+                        Precision::Quantised => Some(self.architecture.steps(node.input)),
                     };
                     let pooled = match &pool {
                         Some(pool) => Some((pool, &mut self.taps[index + 1][..output_len])),
@@ -301,154 +268,7 @@ fn pool_behind(architecture: &Architecture, node: usize) -> Option<Pool> {
     let nodes = &architecture.nodes;
     let Kind::Weighted(_) = nodes[node].kind else { return None };
     let Kind::MaxPool(pool) = nodes.get(node + 1)?.kind else { return None };
-    let tensor = node + 1;
-    let reads = |node: &Node| {
-        node.input == tensor || matches!(node.kind, Kind::Add { other, .. } if other == tensor)
-    };
-    (pool.tiles() && nodes.iter().filter(|node| reads(node)).count() == 1).then_some(pool)
-}
-
-/// What every layer's passes need.
-#[derive(Clone, Copy)]
-struct Pass<'a> {
-    precision: Precision,
-    batch: Batch,
-    scratch: &'a Scratch,
-}
-
-impl Layer {
-    /// Leaves the outputs; those of the max pool behind and the taps that won, where `pooled` is
-    /// one. `steps` is how many steps of the grid of `input` are in 1.0, where it is on a grid.
-    fn forward(
-        &mut self,
-        pass: Pass<'_>,
-        mode: Mode,
-        steps: Option<f32>,
-        input: &[f32],
-        output: &mut [f32],
-        pooled: Option<(&Pool, &mut [u16])>,
-    ) {
-        let Pass { precision, batch, scratch } = pass;
-        let lanes = batch.lanes;
-        let blocks = batch.images / lanes;
-        let rows = self.shape.rows;
-        let length =
-            pooled.as_ref().map_or(output.len(), |(pool, _)| pool.input.len() * batch.images);
-        let sums = &mut self.sums[..length];
-        let piece = sums.len() / (blocks * rows);
-        if let Sums::Conv2d(conv) = &self.shape.sums {
-            conv.prepare(lanes, &self.matrix, &mut self.filters);
-        }
-        let weights = (self.matrix.as_slice(), &self.filters);
-        if let Sums::Dense(dense) = self.shape.sums {
-            dense.forward(batch, input, &self.matrix, sums, scratch);
-        }
-        self.moments.resize(blocks * rows, [0.0; 2]);
-        // The moments of a block are taken while its sums are in the cache.
-        sums.par_chunks_mut(piece * rows)
-            .zip(input.par_chunks(input.len() / blocks))
-            .zip(self.moments.par_chunks_mut(rows))
-            .for_each(|((sums, input), measured)| {
-                match self.shape.sums {
-                    Sums::Conv2d(conv) => conv.forward(lanes, steps, input, weights, sums, scratch),
-                    Sums::Depthwise(depthwise) => {
-                        depthwise.forward(lanes, input, weights.0, sums);
-                    }
-                    Sums::Dense(_) => {}
-                }
-                if mode != Mode::Evaluate {
-                    for (measured, sums) in measured.iter_mut().zip(sums.chunks_exact(piece)) {
-                        *measured = moments(sums);
-                    }
-                }
-            });
-        if mode != Mode::Evaluate {
-            self.epilogue.measure(&self.moments, piece * blocks);
-        }
-        if mode == Mode::Gather {
-            self.epilogue.gather_statistics();
-        }
-        match pooled {
-            Some((pool, taps)) => {
-                self.epilogue.forward_pooled(pool, &self.unit, sums, output, taps);
-            }
-            None => self.epilogue.forward(precision, &self.unit, piece, sums, output),
-        }
-    }
-
-    /// Leaves the gradients of everything from that of the outputs, or of the outputs of the max
-    /// pool behind, where `pooled` is one with the taps that won.
-    fn backward(
-        &mut self,
-        pass: Pass<'_>,
-        input: &[f32],
-        output_gradient: &[f32],
-        pooled: Option<(&Pool, &[u16])>,
-        input_gradient: Option<&mut [f32]>,
-    ) {
-        let Pass { precision, batch, scratch } = pass;
-        let lanes = batch.lanes;
-        let blocks = batch.images / lanes;
-        let rows = self.shape.rows;
-        let length =
-            pooled.map_or(output_gradient.len(), |(pool, _)| pool.input.len() * batch.images);
-        let sums = &mut self.sums[..length];
-        let pieces = blocks * rows;
-        let (piece, gradient_piece) = (length / pieces, output_gradient.len() / pieces);
-        self.epilogue.backward(precision, &self.unit, piece, sums, output_gradient, pooled);
-        let slopes = &self.epilogue.slopes;
-        let weights = (self.matrix.as_slice(), &self.filters);
-        if let Sums::Dense(dense) = self.shape.sums {
-            let pieces = sums.chunks_exact_mut(piece).zip(output_gradient.chunks_exact(piece));
-            for (index, (sums, gradient)) in pieces.enumerate() {
-                apply_slope(&slopes[index % rows], sums, gradient);
-            }
-            let gradient = &mut self.matrix_gradient;
-            let matrix = weights.0;
-            return dense.backward(batch, input, matrix, sums, gradient, input_gradient, scratch);
-        }
-        let (shape, matrix_len, input_len) = (self.shape, self.matrix.len(), input.len() / blocks);
-        let matrix_gradient = &mut self.matrix_gradient;
-        scratch.with((matrix_len + 1) * blocks, |buffer| {
-            let (parts, nothing) = buffer.split_at_mut(matrix_len * blocks);
-            let wanted = input_gradient.is_some();
-            let (targets, target_len) = match input_gradient {
-                Some(target) => (target, input_len),
-                None => (nothing, 1),
-            };
-            sums.par_chunks_mut(piece * rows)
-                .zip(output_gradient.par_chunks(gradient_piece * rows))
-                .zip(input.par_chunks(input_len))
-                .zip(parts.par_chunks_mut(matrix_len))
-                .zip(targets.par_chunks_mut(target_len))
-                .enumerate()
-                .for_each(|(block, ((((sums, gradient), input), part), target))| {
-                    let target = wanted.then_some(target);
-                    let gradients = gradient.chunks_exact(gradient_piece);
-                    let pieces = sums.chunks_exact_mut(piece).zip(gradients).zip(slopes);
-                    for (row, ((sums, gradient), slope)) in pieces.enumerate() {
-                        match pooled {
-                            None => apply_slope(slope, sums, gradient),
-                            Some((pool, taps)) => {
-                                let taps = &taps[(block * rows + row) * gradient_piece..];
-                                let taps = &taps[..gradient_piece];
-                                apply_pooled_slope(pool, slope, sums, gradient, taps);
-                            }
-                        }
-                    }
-                    match shape.sums {
-                        Sums::Conv2d(conv) => {
-                            conv.backward(lanes, input, weights, sums, part, target, scratch);
-                        }
-                        Sums::Depthwise(depthwise) => {
-                            depthwise.backward(lanes, input, weights.0, sums, part, target);
-                        }
-                        Sums::Dense(_) => {}
-                    }
-                });
-            sum_in_order(matrix_gradient, parts);
-        });
-    }
+    (pool.tiles() && architecture.readers(node + 1).count() == 1).then_some(pool)
 }
 
 fn add_into(target: &mut [f32], part: &[f32]) {

@@ -22,7 +22,7 @@ fn inspect_shows_what_everything_costs() {
         "6 average pool 8×4×3 8",
         "7 dense 8 21 168 stored int8 168",
         "tensor 2 6×9×7 0 1 ",
-        "scratch 1 ",
+        "scratch 1 0 ",
         "task mix, 5 classes: bag, boot, coat, dress, shirt",
         "layer kind rows×inputs mask kept density bytes bits/weight entropy epilogue MACs kept",
         "1 conv2d 6×18 rice 1 34 0.3148 17 1.2593 0.8987 24 2,142",
@@ -142,7 +142,9 @@ fn verify_finds_no_difference() {
     let golden = repository("tests/golden/v1.smk");
     let answer = ok(&format!("verify {}", golden.display()));
     assert_eq!(answer.out.lines().count(), 3);
-    assert!(answer.out.starts_with("mix: real numbers = reference = words in 29,240 values of 20"));
+    assert!(answer.out.starts_with(
+        "mix: real numbers = plain = portable = native kernels in 29,240 values of 20"
+    ));
     let line = format!(
         "verify {} --task clothes --set clothes --images 5 --json",
         fixture().path("two.smk")

@@ -110,7 +110,7 @@ fn recipes_that_cannot_be_trained_are_refused() {
         ("density = 0.3", "density = 1.01", "`network.density` is 1.01, expected"),
         ("{ max_pool = 2 }", "{ max_pool = 40 }", "does not fit an input of"),
         ("{ flatten = true },", "", "a dense layer reads a vector"),
-        ("conv = 6, stride = 2", "conv = 60000, stride = 2", "the most that an arena can hold"),
+        ("conv = 6, stride = 2", "conv = 60000, stride = 2", "expected 1 to 1048576"),
         ("dense = 10", "dense = 9", "`task[0].data`"),
         ("batch = 32", "batch = 4096", "expected at most the"),
         ("data = \"digits\"", "data = \"cats\"", "`task[1].data` is cats, expected one of"),

@@ -80,6 +80,7 @@ fn arena(backbone: &Backbone) -> Table {
             format!("scratch {}", layer.layer),
             String::new(),
             String::new(),
+            String::new(),
             thousands(layer.scratch_offset.into()),
             thousands(layer.scratch_bytes),
             layer.layer.to_string(),
