@@ -4,9 +4,10 @@ use bitvec::prelude::*;
 use half::f16;
 use seedmask::epilogue::Epilogue;
 use seedmask::kernel::{
-    Convolution, Kernels, Placed, Planes, SPLIT, Sink, Source as Input, Target, storage,
+    Channelwise, Convolution, Kernels, Placed, Planes, SPLIT, Sink, Source as Input, Target,
+    storage,
 };
-use seedmask::layer::{Element, Layer, Range, Source, Tensor, Weights};
+use seedmask::layer::{Depthwise, Element, Layer, Range, Source, Tensor, Weights};
 use seedmask::mask::{Encoding, LayerWeights, decode, encode, smallest};
 use seedmask::random::{Generator, Stream};
 
@@ -40,7 +41,7 @@ pub struct Built {
     learned: Option<Learned>,
     /// The section of `learned`'s epilogue.
     epilogue: Vec<u8>,
-    /// Input, right input and output.
+    /// Input, right input and output; behind them the scratch of a depthwise layer.
     memory: Vec<u8>,
     logits: Vec<i32>,
     scratch: Vec<u32>,
@@ -192,6 +193,14 @@ impl Built {
         }
         let right = storage(&input, layer.halo() + extra, x_bands)? as usize;
         let start = right + if matches!(layer, Layer::Add(_)) { right } else { 0 };
+        let scratch = layer.scratch(&input, &output) as usize;
+        let end = match layer {
+            Layer::Depthwise(layer) => {
+                let placed = |planes, start| Placed { planes, start };
+                channelwise(&layer, placed(x, 0), placed(y, start)).lists.end
+            }
+            _ => start + y.len(),
+        };
         let classes = match output.element {
             Element::Activation => 0,
             Element::Logit => usize::from(output.channels),
@@ -203,9 +212,9 @@ impl Built {
             output: Placed { planes: y, start },
             epilogue: learned.as_ref().map(Learned::epilogue_bytes).unwrap_or_default(),
             learned,
-            memory: vec![0; start + y.len()],
+            memory: vec![0; end],
             logits: vec![0; classes],
-            scratch: vec![0; layer.scratch(&input, &output) as usize / 4],
+            scratch: vec![0; scratch / 4],
         };
         let mut next = 0;
         built.fill(|| {
@@ -242,6 +251,20 @@ impl Built {
         }
         (outputs, self.logits.clone())
     }
+}
+
+/// The maps of a depthwise layer, with its scratch behind the output.
+fn channelwise(layer: &Depthwise, x: Placed, y: Placed) -> Channelwise {
+    let tensor = |map: &Planes| {
+        let [channels, height, width] = [map.channels, map.height, map.width].map(|n| n as u16);
+        Tensor::map(channels, height, width, map.zero_point)
+    };
+    let (input, output) = (tensor(&x.planes), tensor(&y.planes));
+    let bytes = storage(&output, y.planes.pad as u8, 1).expect("it is small");
+    let start = y.start + bytes as usize;
+    let copied = start..start + layer.copy_bytes(&input) as usize;
+    let lists = copied.end..start + Layer::Depthwise(*layer).scratch(&input, &output) as usize;
+    Channelwise { x, copy: Placed { planes: layer.copy(&x.planes), start }, copied, lists, y }
 }
 
 /// Calls `each` with the place of every element, in the order `(channel, y, x)`.
@@ -298,6 +321,14 @@ impl<'b> Run<'b> {
         match (&*layer, &*learned) {
             (Layer::Pool(pool), _) => return K::pool(pool, memory, *input, *output),
             (Layer::Add(add), _) => return K::add(add, memory, *input, *right, *output),
+            (Layer::Depthwise(depthwise), Some((weights, epilogue))) => {
+                let (low, window) = (low(depthwise.range), &depthwise.window);
+                let rows = &mut weights.rows();
+                let mut conv = Convolution { rows, epilogue, first: 0, low, window };
+                let maps = channelwise(depthwise, *input, *output);
+                maps.copy.planes.fill_halo(&mut memory[maps.copied.clone()]);
+                return K::depthwise(&mut conv, memory, &maps).expect("the maps lie in memory");
+            }
             _ => (),
         }
         let (x, y) = memory.split_at_mut(output.start);
@@ -318,34 +349,9 @@ impl<'b> Run<'b> {
                 let mut conv = Convolution { rows: &mut rows, epilogue, first: 0, low, window };
                 K::conv2d(&mut conv, x, y, scratch);
             }
-            Layer::Depthwise(conv) => {
-                let planes = conv.copy(&input.planes);
-                let [height, width] = [planes.height, planes.width].map(|size| size as u16);
-                let bytes = conv.copy_bytes(&Tensor::map(1, height, width, 0));
-                let (copy, lists) = scratch.split_at_mut(bytes as usize / 4);
-                let copy: &mut [u8] = bytemuck::cast_slice_mut(copy);
-                planes.fill_halo(copy);
-                for first in 0..output.planes.channels {
-                    for line in 0..planes.height {
-                        if !planes.split {
-                            let from = input.planes.row(x, first, line);
-                            planes.row_mut(copy, 0, line).copy_from_slice(from);
-                            continue;
-                        }
-                        for column in 0..planes.width {
-                            copy[planes.index(0, line, column)] =
-                                x[input.planes.index(first, line, column)];
-                        }
-                    }
-                    let to = output.channels(first, 1);
-                    let y = Sink { planes: to.planes, bytes: &mut y[to.start - output.start..] };
-                    let x = Input { planes, bytes: copy };
-                    let (low, window) = (low(conv.range), &conv.window);
-                    let mut conv = Convolution { rows: &mut rows, epilogue, first, low, window };
-                    K::conv2d(&mut conv, x, y, lists);
-                }
+            Layer::Depthwise(_) | Layer::Pool(_) | Layer::Add(_) | Layer::Relayout(_) => {
+                unreachable!("handled above")
             }
-            Layer::Pool(_) | Layer::Add(_) | Layer::Relayout(_) => unreachable!("handled above"),
         }
     }
 }

@@ -194,8 +194,21 @@ pub const SMALL: [Case; 5] = [
 /// A window that is not square, with all six numbers of its own.
 const CROOKED: Window = Window { kernel: [2, 5], stride: [3, 1], padding: [1, 3, 0, 4] };
 
+/// Steps of two with the padding behind, as TensorFlow puts it for maps of an even size.
+const LATE: Window = Window { kernel: [3; 2], stride: [2; 2], padding: [0, 0, 1, 1] };
+
+const ALL_OF_25X5: Window = Window { kernel: [25, 5], stride: [1; 2], padding: [0; 4] };
+
+/// `case` with outputs not below `low`.
+const fn above(low: u8, mut case: Case) -> Case {
+    if let Layer::Depthwise(layer) = &mut case.layer {
+        layer.range = Range::Activations { low };
+    }
+    case
+}
+
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 27] = [
+pub const AWKWARD: [Case; 38] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
@@ -206,18 +219,29 @@ pub const AWKWARD: [Case; 27] = [
     conv("conv3x3_8x13x4_3_by_2", Tensor::map(4, 8, 13, 7), 3, Window::square(3, 2, 1)),
     conv("conv3x3_7x9x5_3_by_2", Tensor::map(5, 7, 9, 31), 3, Window::square(3, 2, 1)),
     conv("conv3x3_17x35x2_1_by_2", Tensor::map(2, 17, 35, 127), 1, Window::square(3, 2, 1)),
+    conv("conv3x3_5x3x2_2_by_2", Tensor::map(2, 5, 3, 6), 2, Window::square(3, 2, 1)),
+    conv("conv3x3_6x14x3_2_by_2", Tensor::map(3, 6, 14, 0), 2, LATE),
     conv("conv5x5_13x22x3_2_by_3", Tensor::map(3, 13, 22, 5), 2, Window::square(5, 3, 2)),
     conv("conv2x5_9x11x4_3_crooked", Tensor::map(4, 9, 11, 77), 3, CROOKED),
     conv("conv1x1_1x3x40_7", Tensor::map(40, 1, 3, 0), 7, Window::square(1, 1, 0)),
     conv("conv1x1_3x3x40_7", Tensor::map(40, 3, 3, 9), 7, Window::square(1, 1, 0)),
     depthwise("dw3x3_9x6x5_by_2", Tensor::map(5, 9, 6, 12), Window::square(3, 2, 1)),
     depthwise("dw2x5_9x11x3_crooked", Tensor::map(3, 9, 11, 64), CROOKED),
+    depthwise("dw3x3_25x5x4", Tensor::map(4, 25, 5, 0), Window::square(3, 1, 1)),
+    depthwise("dw3x3_3x3x6", Tensor::map(6, 3, 3, 8), Window::square(3, 1, 1)),
+    depthwise("dw3x3_1x7x3", Tensor::map(3, 1, 7, 9), Window::square(3, 1, 1)),
+    depthwise("dw3x3_4x1x3", Tensor::map(3, 4, 1, 0), Window::square(3, 1, 1)),
+    depthwise("dw3x3_6x6x5_by_2", Tensor::map(5, 6, 6, 0), LATE),
+    depthwise("dw5x5_11x22x4_by_2", Tensor::map(4, 11, 22, 3), Window::square(5, 2, 2)),
+    depthwise("dw6x6_9x9x2", Tensor::map(2, 9, 9, 0), Window::square(6, 1, 2)),
+    above(5, depthwise("dw3x3_5x9x7_above_5", Tensor::map(7, 5, 9, 5), Window::square(3, 1, 1))),
     pool("avgpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Average),
     pool("maxpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Max),
     pool("maxpool2x2_7x9x3", Tensor::map(3, 7, 9, 0), Window::square(2, 2, 0), PoolKind::Max),
     pool("maxpool2x2_8x17x5", Tensor::map(5, 8, 17, 3), Window::square(2, 2, 0), PoolKind::Max),
     pool("maxpool2x2_6x24x2", Tensor::map(2, 6, 24, 0), Window::square(2, 2, 0), PoolKind::Max),
     pool("avgpool7x7_7x7x6", Tensor::map(6, 7, 7, 9), Window::square(7, 1, 0), PoolKind::Average),
+    pool("avgpool25x5_25x5x6", Tensor::map(6, 25, 5, 0), ALL_OF_25X5, PoolKind::Average),
     add("add_halves", Tensor::map(3, 5, 7, 0), [0x3800, 0x3801], 0x4400, 0),
     add("add_below_one", Tensor::map(2, 8, 9, 12), [0x399a, 0x3b33], 0xcd00, 12),
     add("add_negative", Tensor::map(1, 3, 33, 64), [0xb5c3, 0x3a01], 0x5400, 5),
