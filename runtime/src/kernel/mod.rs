@@ -7,7 +7,6 @@ mod reference;
 mod words;
 
 pub use copy::Channelwise;
-pub(crate) use copy::relayout;
 pub use layout::{BANDS, MAX_STORAGE, Planes, SPLIT, storage};
 #[cfg(seedmask_dsp)]
 pub use processor::Dsp;
@@ -140,4 +139,10 @@ pub trait Kernels {
     /// See [`crate::layer::Add`]. All three have the same bands; `y` may lie where one of the others
     /// does.
     fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed);
+
+    /// See [`crate::layer::Relayout`]: element by element to a map of the same shape or to a vector. `y`
+    /// may begin where `x` does, if [`crate::plan`] allows it.
+    fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
+        copy::relayout(memory, x, y);
+    }
 }

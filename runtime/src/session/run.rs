@@ -5,7 +5,7 @@ use core::ops::Range;
 use crate::artifact::{Model, Op, Step};
 use crate::family::Family;
 use crate::kernel::{
-    Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target, relayout, storage,
+    Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target, storage,
 };
 use crate::layer::{Depthwise, Element, Layer, TensorId};
 use crate::plan::{self, JOINED};
@@ -85,7 +85,7 @@ impl<'a> Runner<'_, 'a> {
                 K::add(add, self.arena, x, self.place(add.right)?, y);
             }
             (Layer::Relayout(_), _) if x == y => {}
-            (Layer::Relayout(_), _) => relayout(self.arena, x, y),
+            (Layer::Relayout(_), _) => K::relayout(self.arena, x, y),
             _ => return None,
         }
         Some(())

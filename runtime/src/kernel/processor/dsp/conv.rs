@@ -7,7 +7,7 @@ use super::program::{self, Bits, Program, Writer};
 use super::tiles::Channel;
 use super::walk::Walk;
 use crate::epilogue::{Affine, Narrow};
-use crate::kernel::{Channelwise, Convolution, Kernels, Planes, Sink, Source, Words};
+use crate::kernel::{Convolution, Kernels, Planes, Sink, Source, Words};
 use crate::layer::Window;
 use crate::random::WORD;
 
@@ -19,28 +19,12 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [
     }
 }
 
-/// As [`Kernels::depthwise`], with one walk for all channels.
-pub(super) fn depthwise(
-    conv: &mut Convolution,
-    memory: &mut [u8],
-    maps: &Channelwise,
-) -> Option<()> {
-    let (x, y, _) = maps.pieces(memory, 0)?;
-    let Some(walk) = walk(conv, &x, &y) else { return Words::depthwise(conv, memory, maps) };
-    for channel in 0..maps.y.planes.channels {
-        conv.first = channel;
-        let (x, y, scratch) = maps.channel(memory, channel)?;
-        channels(conv, &walk, x, y, scratch);
-    }
-    Some(())
-}
-
 /// How tiles cover `y`; `None` where map or weights have no such form.
 fn walk(conv: &Convolution, x: &Source, y: &Sink) -> Option<Walk> {
     Walk::new(x, y, conv.window).filter(|_| conv.rows.have_masks())
 }
 
-/// Makes the channels of `y`, two at a time. Inlined into both of its callers, where it is most of the code.
+/// Makes the channels of `y`, two at a time.
 #[inline(always)]
 fn channels(conv: &mut Convolution, walk: &Walk, x: Source, mut y: Sink, scratch: &mut [u32]) {
     let inputs = x.planes.channels * conv.window.area() as usize;

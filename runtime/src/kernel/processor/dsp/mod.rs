@@ -24,13 +24,16 @@ mod add;
 mod codes;
 mod conv;
 mod dense;
+mod depthwise;
 mod finish;
 mod gaps;
 mod lanes;
 mod pool;
 mod program;
+mod rows;
 mod tiles;
 mod walk;
+mod window;
 
 use crate::epilogue::Epilogue;
 use crate::kernel::{Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target};
@@ -57,7 +60,7 @@ impl Kernels for Dsp {
     }
 
     fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise) -> Option<()> {
-        conv::depthwise(conv, memory, maps)
+        depthwise::depthwise(conv, memory, maps)
     }
 
     fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
@@ -66,6 +69,10 @@ impl Kernels for Dsp {
 
     fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
         add::add(add, memory, left, right, y);
+    }
+
+    fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
+        rows::relayout(memory, x, y);
     }
 }
 
