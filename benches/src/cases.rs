@@ -208,7 +208,7 @@ const fn above(low: u8, mut case: Case) -> Case {
 }
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 38] = [
+pub const AWKWARD: [Case; 42] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
@@ -235,6 +235,10 @@ pub const AWKWARD: [Case; 38] = [
     depthwise("dw5x5_11x22x4_by_2", Tensor::map(4, 11, 22, 3), Window::square(5, 2, 2)),
     depthwise("dw6x6_9x9x2", Tensor::map(2, 9, 9, 0), Window::square(6, 1, 2)),
     above(5, depthwise("dw3x3_5x9x7_above_5", Tensor::map(7, 5, 9, 5), Window::square(3, 1, 1))),
+    depthwise("dw3x3_3x3x5", Tensor::map(5, 3, 3, 0), Window::square(3, 1, 1)),
+    depthwise("dw5x5_7x11x3", Tensor::map(3, 7, 11, 0), Window::square(5, 1, 2)),
+    depthwise("dw3x3_7x9x3_by_2", Tensor::map(3, 7, 9, 0), Window::square(3, 2, 1)),
+    depthwise("dw3x3_10x70x2_by_2", Tensor::map(2, 10, 70, 0), LATE),
     pool("avgpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Average),
     pool("maxpool3x3_9x7x3", Tensor::map(3, 9, 7, 40), Window::square(3, 2, 1), PoolKind::Max),
     pool("maxpool2x2_7x9x3", Tensor::map(3, 7, 9, 0), Window::square(2, 2, 0), PoolKind::Max),

@@ -102,7 +102,7 @@ pub struct Convolution<'a, 'r> {
 /// Shapes, masks and activations were checked before ([`LayerWeights::new`], bytes 0..=127), and
 /// `scratch` holds at least [`crate::layer::Layer::scratch`] bytes; what is too short gives wrong
 /// sums, never a panic.
-pub trait Kernels {
+pub trait Kernels: Sized {
     /// `target[o] = epilogue(Σ w[o][i]·x[i])`.
     fn dense(
         weights: &LayerWeights,
@@ -122,12 +122,7 @@ pub trait Kernels {
     /// See [`crate::layer::Depthwise`]. `None` where the maps do not lie in `memory` or share bytes of
     /// the scratch.
     fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise) -> Option<()> {
-        for channel in 0..maps.y.planes.channels {
-            conv.first = channel;
-            let (x, y, scratch) = maps.channel(memory, channel)?;
-            Self::conv2d(conv, x, y, scratch);
-        }
-        Some(())
+        channel_by_channel::<Self>(conv, memory, maps)
     }
 
     /// See [`crate::layer::Pool`]. `y` may begin where `x` does, if [`crate::plan`] allows it: a
@@ -145,4 +140,18 @@ pub trait Kernels {
     fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
         copy::relayout(memory, x, y);
     }
+}
+
+/// A depthwise layer as convolutions of one channel.
+fn channel_by_channel<K: Kernels>(
+    conv: &mut Convolution,
+    memory: &mut [u8],
+    maps: &Channelwise,
+) -> Option<()> {
+    for channel in 0..maps.y.planes.channels {
+        conv.first = channel;
+        let (x, y, scratch) = maps.channel(memory, channel)?;
+        K::conv2d(conv, x, y, scratch);
+    }
+    Some(())
 }

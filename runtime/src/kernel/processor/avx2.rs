@@ -7,7 +7,7 @@ use core::arch::x86_64::*;
 use super::vector::lanes::{Inputs, Masks};
 use super::vector::{self, Vector};
 use crate::epilogue::{Epilogue, Narrow};
-use crate::kernel::{Convolution, Placed, Sink, Source, Target};
+use crate::kernel::{Channelwise, Convolution, Placed, Sink, Source, Target};
 use crate::layer::{Add, Pool};
 use crate::mask::LayerWeights;
 
@@ -33,6 +33,8 @@ kernels! {
     fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: &mut Target)
         = vector::dense::dense::<Bytes>;
     fn conv2d(conv: &mut Convolution, x: Source, y: &mut Sink) = vector::conv2d::conv2d::<Bytes>;
+    fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise)
+        = vector::depthwise::depthwise::<Bytes>;
     fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) = vector::maps::pool::<Bytes>;
     fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed)
         = vector::maps::add::<Bytes>;
@@ -136,6 +138,22 @@ impl Vector for Bytes {
 
         fn add_bytes(self: Self, other: Self) -> Self {
             Self(_mm256_add_epi8(self.0, other.0))
+        }
+
+        fn splat(byte: u8) -> Self {
+            Self(_mm256_set1_epi8(byte as i8))
+        }
+
+        fn splat_lane(lane: i16) -> Self {
+            Self(_mm256_set1_epi16(lane))
+        }
+
+        fn and(self: Self, other: Self) -> Self {
+            Self(_mm256_and_si256(self.0, other.0))
+        }
+
+        fn xor(self: Self, other: Self) -> Self {
+            Self(_mm256_xor_si256(self.0, other.0))
         }
 
         fn max_bytes(self: Self, other: Self) -> Self {

@@ -42,16 +42,21 @@ pub(in crate::kernel::processor) unsafe fn conv2d<V: Vector>(
     y: &mut Sink,
 ) -> bool {
     let inputs = x.planes.channels * conv.window.area() as usize;
-    if x.planes.split || inputs > MOST_INPUTS || conv.rows.source() == layer::Source::StoredInt8 {
+    if inputs > MOST_INPUTS || conv.rows.source() == layer::Source::StoredInt8 {
         return false;
     }
+    // The columns of a split map that windows begin at lie side by side.
+    let step = match (conv.window.stride[1], x.planes.split) {
+        (2, true) => 1,
+        (1 | 2, false) => conv.window.stride[1],
+        _ => return false,
+    };
     // SAFETY: as for this function.
     unsafe {
-        match (conv.window.stride[1], x.planes.bands) {
+        match (step, x.planes.bands) {
             (1, _) => by_steps::<V, Every>(conv, x, y),
-            (2, 1) => by_steps::<V, EveryOther>(conv, x, y),
-            (2, _) => by_steps::<V, EveryOtherWord>(conv, x, y),
-            _ => false,
+            (_, 1) => by_steps::<V, EveryOther>(conv, x, y),
+            _ => by_steps::<V, EveryOtherWord>(conv, x, y),
         }
     }
 }
@@ -106,7 +111,7 @@ trait Steps {
     unsafe fn sort<V: Vector>(bytes: V) -> V;
 }
 
-/// By one byte; by one word of a banded map.
+/// By one byte; by one word of a banded map; by two columns of a split one.
 struct Every;
 
 impl Steps for Every {
@@ -230,7 +235,8 @@ impl Walk {
     fn new<V: Vector, S: Steps>(x: &Planes, y: &Planes, window: &Window) -> Option<Self> {
         let [down, right] = window.stride.map(usize::from);
         let [top, left, ..] = window.padding.map(usize::from);
-        let [height, width] = window.kernel.map(|size| usize::from(size.saturating_sub(1)));
+        let [height, width] = window.kernel.map(usize::from);
+        let last = (0..width).map(|column| x.tap(left, height.saturating_sub(1), column)).max();
         let (row_bytes, stride) = (y.row_bytes(), x.stride());
         let flat = (down, right) == (1, 1) && row_bytes <= stride;
         let pitch = if flat { stride } else { row_bytes.max(S::made::<V>()) };
@@ -243,8 +249,8 @@ impl Walk {
             pitch,
             down: down * stride,
             rows,
-            corner: x.pad.checked_sub(top)? * stride + x.pad.checked_sub(left)? * x.bands,
-            reach: x.channels.saturating_sub(1) * x.plane() + height * stride + width * x.bands,
+            corner: x.corner(top, left)?,
+            reach: x.channels.saturating_sub(1) * x.plane() + last.unwrap_or(0),
             flat,
         })
     }

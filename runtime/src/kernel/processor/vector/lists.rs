@@ -159,11 +159,11 @@ impl Table {
         let inputs = (planes.channels * area).min(MOST_INPUTS);
         let filled = inputs.next_multiple_of(BLOCK);
         self.slots.iter_mut().take(filled).for_each(|slot| *slot = Slot::new(0));
-        let [height, width] = window.kernel.map(u32::from);
-        let (plane, stride, bands) = (planes.plane(), planes.stride() as u32, planes.bands as u32);
-        let taps = (0..height).flat_map(|y| (0..width).map(move |x| y * stride + x * bands));
+        let [height, width] = window.kernel.map(usize::from);
+        let (plane, left) = (planes.plane(), window.padding[1].into());
+        let taps = (0..height).flat_map(|y| (0..width).map(move |x| planes.tap(left, y, x)));
         let offsets = (0..planes.channels)
-            .flat_map(|channel| taps.clone().map(move |tap| (channel * plane) as u32 + tap));
+            .flat_map(|channel| taps.clone().map(move |tap| (channel * plane + tap) as u32));
         for (input, offset) in offsets.take(inputs).enumerate() {
             let slot = match order {
                 Order::Inputs => input,

@@ -2,7 +2,8 @@
 //! instruction set has to offer.
 //!
 //! `lists` turns a row of weights into offsets, `conv2d` sums those over vectors of outputs, `dense`
-//! sums rows, by `lanes` or `gaps`, `maps` pools and adds.
+//! sums rows, by `lanes` or `gaps`, `depthwise` has a list of taps for each channel, `maps` pools and
+//! adds.
 //!
 //! Every function here is `unsafe` for one reason: it may be called only where the processor has the
 //! instructions of its `V`. They are all inlined into functions of `avx2` or `neon` that enable
@@ -10,6 +11,7 @@
 
 pub(super) mod conv2d;
 pub(super) mod dense;
+pub(super) mod depthwise;
 mod gaps;
 pub(super) mod lanes;
 mod lists;
@@ -39,6 +41,14 @@ pub(super) trait Vector: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load(from: *const u8) -> Self;
     unsafe fn store(self, to: *mut u8);
+    /// All bytes alike.
+    unsafe fn splat(byte: u8) -> Self;
+    /// All lanes alike.
+    unsafe fn splat_lane(lane: i16) -> Self;
+    /// Bit by bit.
+    unsafe fn and(self, other: Self) -> Self;
+    /// Bit by bit.
+    unsafe fn xor(self, other: Self) -> Self;
     /// Byte by byte.
     unsafe fn add_bytes(self, other: Self) -> Self;
     /// The larger of each two bytes.

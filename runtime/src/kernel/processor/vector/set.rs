@@ -1,7 +1,9 @@
 //! The set of kernels.
 
 use crate::epilogue::Epilogue;
-use crate::kernel::{Convolution, Kernels, Placed, Sink, Source, Target, Words};
+use crate::kernel::{
+    Channelwise, Convolution, Kernels, Placed, Sink, Source, Target, Words, channel_by_channel,
+};
 use crate::layer::{Add, Pool};
 use crate::mask::LayerWeights;
 
@@ -30,6 +32,13 @@ impl Kernels for Vectors {
         if !instructions::conv2d(conv, x, &mut y) {
             Words::conv2d(conv, x, y, scratch);
         }
+    }
+
+    fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise) -> Option<()> {
+        if instructions::depthwise(conv, memory, maps) {
+            return Some(());
+        }
+        channel_by_channel::<Self>(conv, memory, maps)
     }
 
     fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
