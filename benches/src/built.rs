@@ -8,7 +8,7 @@ use seedmask::kernel::{
     storage,
 };
 use seedmask::layer::{Depthwise, Element, Layer, Range, Source, Tensor, Weights};
-use seedmask::mask::{Encoding, LayerWeights, decode, encode, smallest};
+use seedmask::mask::{Encoding, LayerWeights, encode};
 use seedmask::random::{Generator, Stream};
 
 use crate::cases::{Case, Mask, Variant};
@@ -111,12 +111,6 @@ impl Learned {
             })
             .collect();
         Some(Self { weights, encoding, mask, epilogue, stored, seed, first })
-    }
-
-    /// The mask that the smallest section holds, as a check on the encoders.
-    pub fn smallest(&self) -> (Encoding, Vec<u8>) {
-        let bits = decode(&self.layer());
-        smallest(&bits, self.weights, self.seed, self.first)
     }
 
     fn epilogue_bytes(&self) -> Vec<u8> {

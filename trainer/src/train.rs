@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use crate::checkpoint::{self, CheckpointError};
-use crate::data::DataError;
+use crate::data::{self, DataError, Split};
 use crate::nn::loss::Outcome;
 use crate::recipe::{Recipe, TaskOptions};
 use crate::trained::Trained;
@@ -165,6 +165,11 @@ pub fn train(
         (false, _) => None,
     };
     let mut finished = resumed.as_ref().map_or(Vec::new(), |state| state.finished.clone());
+    // A later task's fault is to appear now, not after hours.
+    for index in finished.len()..recipe.tasks.len() {
+        run::images(recipe, index, options)?;
+        data::load(data_of(&recipe.tasks[index])?, Split::Test, options.data)?;
+    }
     while finished.len() < recipe.tasks.len() {
         let mut run = TaskRun::new(recipe, finished, options, resumed.take())?;
         if !run.learn(report)? {

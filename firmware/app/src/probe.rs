@@ -5,7 +5,7 @@ use core::hint::black_box;
 
 use seedmask::{
     Model, Session, Task,
-    kernel::{Kernels, Reference, Words},
+    kernel::{Kernels, Native, Reference, Words},
 };
 
 /// Calls everything. The result means nothing; it keeps the calls.
@@ -17,7 +17,10 @@ pub fn call_everything(artifact: &[u8], patch: &[u8], arena: &mut [u8]) -> usize
     black_box(task.program(&model).count());
     let Ok(mut session) = Session::new(model, black_box(arena)) else { return 3 };
     describe(session.model());
-    infer::<Reference>(&mut session, task) + infer::<Words>(&mut session, task)
+    // Those of the target, which a session runs by itself, and those that any target has.
+    infer::<Native>(&mut session, task)
+        + infer::<Reference>(&mut session, task)
+        + infer::<Words>(&mut session, task)
 }
 
 /// What a model tells of itself.

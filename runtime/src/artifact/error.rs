@@ -144,8 +144,7 @@ pub enum ParseError {
         /// Bytes of the arena.
         arena: u32,
     },
-    /// A tensor's halo is smaller than the padding of a layer that reads it, or a halo where none
-    /// may be.
+    /// A tensor's halo is not the widest padding of the layers that read it.
     Halo {
         /// Index of the tensor.
         tensor: u8,
@@ -154,8 +153,8 @@ pub enum ParseError {
         /// The layer's.
         expected: u8,
     },
-    /// Bands that are neither 1 nor 4, that do not fit the map, or that a layer which touches it cannot
-    /// use.
+    /// Bands that are not 1, 2 or 4 (see [`Placement::bands`](super::Placement::bands)), that do not fit
+    /// the map, or that a layer which touches it cannot use.
     Bands {
         /// Index of the tensor.
         tensor: u8,

@@ -27,7 +27,7 @@ pub struct Placement {
     pub offset: u32,
     /// Rows and columns of halo on each side.
     pub pad: u8,
-    /// 1, or 4 for a banded map: see [`Planes`](crate::kernel::Planes).
+    /// 1, 4 for a banded map, or 2 for a split one: see [`Planes`](crate::kernel::Planes).
     pub bands: u8,
 }
 

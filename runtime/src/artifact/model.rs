@@ -71,7 +71,7 @@ impl<'a> Model<'a> {
 
     /// Checks the whole of `artifact`: prologue, checksum, fingerprint, shapes, plan, and every
     /// mask and epilogue of every task. Time is linear in its length, but for shared masks, each of
-    /// which is looked up among the tasks before it. Never panics.
+    /// which is looked up among all tasks. Never panics.
     ///
     /// # Errors
     /// A [`ParseError`] that names the first thing wrong.

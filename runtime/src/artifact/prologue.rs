@@ -100,8 +100,12 @@ impl Prologue {
         }
         let manifest = u32::from_le_bytes([n0, n1, n2, n3]);
         let body = length.saturating_sub(PROLOGUE as u32);
-        if length as usize != file.len() || manifest > body {
+        if length as usize != file.len() {
             return Err(ParseError::Length { found: file.len() as u32, expected: length });
+        }
+        if manifest > body {
+            let expected = manifest.saturating_add(PROLOGUE as u32);
+            return Err(ParseError::Length { found: length, expected });
         }
         Ok(Self {
             kind,

@@ -6,7 +6,7 @@ use core::fmt;
 
 use bitvec::prelude::*;
 
-use super::{Encoding, LayerWeights, MAX_RICE_PARAMETER, rice};
+use super::{Encoding, LayerWeights, MAX_RICE_PARAMETER, MaskError, rice};
 use crate::layer::{Source, Weights};
 use crate::random::{Generator, Stream, WORD, bit_of};
 
@@ -23,6 +23,8 @@ pub enum EncodeError {
     },
     /// [`Encoding::Full`] or [`Encoding::Seeded`] for a mask that is another one.
     OtherMask,
+    /// A parameter that no reader takes.
+    Parameter(MaskError),
     /// [`Encoding::SignedGaps`] for weights that are not ±1 from the seed.
     Source {
         /// The source found.
@@ -41,6 +43,7 @@ impl fmt::Display for EncodeError {
             EncodeError::Bits { found, expected } => {
                 write!(f, "mask of {found} bits; expected {expected}")
             }
+            EncodeError::Parameter(error) => error.fmt(f),
             EncodeError::OtherMask => write!(f, "the mask is not the one that the encoding means"),
             EncodeError::Source { found } => {
                 write!(f, "a mask that knows signs over {found:?}; expected SeededSigns")
@@ -77,7 +80,11 @@ pub fn encode(
             Err(EncodeError::Source { found: weights.source })
         }
         Encoding::CountedRaw => Ok(counted_raw(bits, weights, seed, first)),
+        Encoding::RiceGaps { parameter: found } if found > MAX_RICE_PARAMETER => {
+            Err(EncodeError::Parameter(MaskError::Parameter { found }))
+        }
         Encoding::RiceGaps { parameter } => Ok(rice(bits, parameter)),
+        Encoding::Seeded { density: 0 } => Err(EncodeError::Parameter(MaskError::ZeroDensity)),
         Encoding::SignedGaps => signed_gaps(bits, weights, seed, first),
         Encoding::Seeded { .. } => {
             let drawn = decode(&LayerWeights {
@@ -269,7 +276,6 @@ fn bridges(kept: &BitSlice, minus: impl Fn(usize) -> bool) -> Option<Vec<usize>>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mask::MaskError;
 
     const SEED: u64 = 7;
     const FIRST: u32 = 1000;

@@ -16,11 +16,11 @@ use crate::nn::{Architecture, ArchitectureError};
 use crate::optimiser::Optimiser;
 use crate::schedule::Schedule;
 
-/// More epochs than any training has.
+/// Most epochs of a task.
 pub const MAX_EPOCHS: usize = 10_000;
-/// More images than a batch has.
+/// Most images of a batch.
 pub const MAX_BATCH: usize = 4096;
-/// More tasks than an artifact holds.
+/// Most tasks of a recipe.
 pub const MAX_TASKS: usize = 32;
 
 /// A checked recipe.

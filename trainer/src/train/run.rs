@@ -38,6 +38,36 @@ pub struct TaskRun<'a> {
     labels: Vec<u8>,
 }
 
+/// The images that task `index` learns from, and those held out.
+///
+/// # Errors
+/// [`TrainError`] where they cannot be read or are too few.
+pub fn images(
+    recipe: &Recipe,
+    index: usize,
+    options: &Options,
+) -> Result<(Images, Option<Images>), TrainError> {
+    let data = data_of(&recipe.tasks[index])?;
+    let all = data::load(data, Split::Train, options.data)?;
+    let (images, held_out) = match recipe.train.early_stop {
+        None => (all, None),
+        Some(stop) if stop.held_out < all.len() => {
+            let kept = all.len() - stop.held_out;
+            (all.slice(0..kept), Some(all.slice(kept..all.len())))
+        }
+        Some(stop) => {
+            let (held_out, data) = (stop.held_out, data.to_owned());
+            return Err(TrainError::HeldOut { held_out, images: all.len(), data });
+        }
+    };
+    let batch = recipe.train.batch;
+    if images.len() < batch {
+        let data = data.to_owned();
+        return Err(TrainError::Batch { batch, images: images.len(), data });
+    }
+    Ok((images, held_out))
+}
+
 impl<'a> TaskRun<'a> {
     /// Starts the task after those that are `finished`, or goes on from a saved state.
     pub fn new(
@@ -47,25 +77,8 @@ impl<'a> TaskRun<'a> {
         resumed: Option<State>,
     ) -> Result<Self, TrainError> {
         let index = finished.len();
-        let task = &recipe.tasks[index];
-        let data = data_of(task)?;
-        let all = data::load(data, Split::Train, options.data)?;
-        let (images, held_out) = match recipe.train.early_stop {
-            None => (all, None),
-            Some(stop) if stop.held_out < all.len() => {
-                let kept = all.len() - stop.held_out;
-                (all.slice(0..kept), Some(all.slice(kept..all.len())))
-            }
-            Some(stop) => {
-                let (held_out, data) = (stop.held_out, data.to_owned());
-                return Err(TrainError::HeldOut { held_out, images: all.len(), data });
-            }
-        };
+        let (images, held_out) = images(recipe, index, options)?;
         let batch = recipe.train.batch;
-        if images.len() < batch {
-            let data = data.to_owned();
-            return Err(TrainError::Batch { batch, images: images.len(), data });
-        }
         let network = Network::new(recipe.architecture.clone(), batch, Precision::Quantised);
         let parameters = initial_parameters(recipe, &finished)?;
         let mut run = Self {
@@ -84,8 +97,11 @@ impl<'a> TaskRun<'a> {
         };
         run.state.values = run.values();
         run.prepare_memory();
-        if let Some(state) = resumed {
-            run.resume(state)?;
+        match resumed {
+            Some(state) => run.resume(state)?,
+            // The last epoch of the task before is not lost either.
+            None if index > 0 => run.save()?,
+            None => {}
         }
         Ok(run)
     }

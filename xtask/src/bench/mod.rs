@@ -29,7 +29,7 @@ struct Options {
     layers: bool,
     /// Instructions to list.
     hot: usize,
-    /// Optimisation of the runtime, other than the firmware's.
+    /// Optimisation of the runtime, other than 3.
     opt_level: Option<String>,
     /// Where the lines go.
     json: Option<PathBuf>,
@@ -57,6 +57,16 @@ impl Options {
         }
         let partly = options.only.is_some() || options.opt_level.is_some();
         ensure!(!options.bless || !partly, "--bless takes the whole table as it is");
+        let keys = TARGETS.iter().map(|target| target.key);
+        let known = |wanted: &String| wanted == "host" || keys.clone().any(|key| wanted == key);
+        if let Some(wanted) = options.target.as_ref().filter(|wanted| !known(wanted)) {
+            let keys: Vec<_> = keys.collect();
+            bail!("--target {wanted}; expected {} or host", keys.join(", "));
+        }
+        ensure!(
+            !options.bless || options.target.as_deref() != Some("host"),
+            "--bless is for boards"
+        );
         Ok(options)
     }
 

@@ -76,7 +76,7 @@ pub fn text(backbone: &Backbone) -> String {
     let plan = &backbone.plan;
     let over = backbone.arena_bytes as u64 - plan.lower_bound.min(backbone.arena_bytes as u64);
     let verdict = match over {
-        0 => "no plan takes less".to_owned(),
+        0 => "the least with these layers in place".to_owned(),
         over => format!("{} bytes above that lower bound", thousands(over)),
     };
     format!(
