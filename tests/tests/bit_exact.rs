@@ -1,7 +1,7 @@
 //! The kernels equal the reference bit for bit.
 
 use proptest::prelude::*;
-use seedmask::kernel::{Native, Reference, Words};
+use seedmask::kernel::{General, Native, Reference, Words};
 use seedmask::layer::{
     Conv2d, Dense, Depthwise, Layer, Pool, PoolKind, Range, Source, Tensor, Window,
 };
@@ -11,9 +11,11 @@ use seedmask_benches::cases::{AWKWARD, Mask, SMALL, SPEED, Variant, variants};
 fn assert_exact(built: &mut Built, what: &str) {
     // What the memory holds before must not matter.
     let expected = built.outputs::<Reference>(0x5a);
-    for (kernels, found) in
-        [("words", built.outputs::<Words>(0xa5)), ("native", built.outputs::<Native>(0x3c))]
-    {
+    for (kernels, found) in [
+        ("general", built.outputs::<General>(0xc3)),
+        ("words", built.outputs::<Words>(0xa5)),
+        ("native", built.outputs::<Native>(0x3c)),
+    ] {
         assert_eq!(found.1, expected.1, "logits of {what}, {kernels}");
         let differs =
             found.0.iter().zip(&expected.0).position(|(found, expected)| found != expected);

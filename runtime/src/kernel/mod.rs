@@ -1,12 +1,14 @@
 //! The sums. [`Reference`] is the plain truth; every other kernel set equals it bit for bit.
 
 mod copy;
+mod general;
 mod layout;
 mod processor;
 mod reference;
 mod words;
 
 pub use copy::Channelwise;
+pub use general::General;
 pub use layout::{BANDS, MAX_STORAGE, Planes, SPLIT, storage};
 #[cfg(seedmask_dsp)]
 pub use processor::Dsp;

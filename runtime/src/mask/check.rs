@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, Row, gaps, rice};
+use super::{Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, gaps, rice};
 use crate::family::Family;
 use crate::layer::Source;
 
@@ -196,8 +196,7 @@ impl LayerWeights<'_> {
     fn check_counts(&self) -> Result<(), MaskError> {
         let mut rows = self.rows();
         for row in 0..self.weights.rows {
-            let Some(Row::Words(words)) = rows.next_row() else { break };
-            let (found, expected) = (self.minus_count(row), words.minus_count());
+            let (found, expected) = (self.minus_count(row), rows.next_minus_count());
             if found != expected {
                 return Err(MaskError::Count { row, found, expected });
             }

@@ -1,6 +1,7 @@
 //! Signed byte gaps: a list of plus and a list of minus weights for every row, in whole words.
 
 use super::MaskError;
+use crate::random::{WORD, bit_of};
 
 /// Bytes of a row's two counts.
 const HEADER: usize = 4;
@@ -26,6 +27,24 @@ impl<'a> GapRow<'a> {
         let (plus, rest) = list(rest, u16::from_le_bytes([*p0, *p1]))?;
         let (minus, rest) = list(rest, u16::from_le_bytes([*m0, *m1]))?;
         Some((Self { plus, minus, previous: u32::MAX }, rest))
+    }
+
+    /// Sets the bits of what is kept in `masks`, and of the minus list in `signs`, which are all 0. What
+    /// stands in both lists cancels.
+    pub(super) fn read(self, masks: &mut [u32], signs: &mut [u32]) {
+        for (list, sign) in [(self.plus, 0), (self.minus, 1)] {
+            let mut index = usize::MAX;
+            for gap in list {
+                index = index.wrapping_add((*gap).into());
+                let bit = bit_of(index % WORD);
+                if let (Some(mask), Some(signs)) =
+                    (masks.get_mut(index / WORD), signs.get_mut(index / WORD))
+                {
+                    *mask ^= 1 << bit;
+                    *signs |= sign << bit;
+                }
+            }
+        }
     }
 }
 

@@ -113,29 +113,51 @@ impl<'a> Rows<'a> {
         Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
     }
 
-    /// Whether [`Rows::next_mask`] can read these rows: weights are ±1 from the seed, and no lists give
-    /// signs of their own.
-    pub(crate) fn have_masks(&self) -> bool {
+    /// Whether the weights are ±1 from the seed: [`Rows::next_mask`] says all of them.
+    pub(crate) fn are_signs(&self) -> bool {
         self.layer.weights.source == Source::SeededSigns
-            && self.layer.encoding != Encoding::SignedGaps
     }
 
-    /// Mask and sign words of the next row; `false` after the last. Unused bits of masks are 0. Both
-    /// slices hold the words of a row.
-    pub(crate) fn next_mask(&mut self, masks: &mut [u32], signs: &mut [u32]) -> bool {
+    /// Mask and sign words of the next row. Unused bits of masks are 0. Both slices hold the words of a
+    /// row.
+    pub(crate) fn next_mask(&mut self, masks: &mut [u32], signs: &mut [u32]) {
+        self.read_words(0, masks, signs);
+        self.end_row();
+    }
+
+    /// Mask and sign words of the row that stands next from word `first` on, as many as both slices hold;
+    /// unused bits of masks are 0. A row is read from its first word on, one of
+    /// [`Encoding::SignedGaps`] at once.
+    pub(crate) fn read_words(&mut self, first: u32, masks: &mut [u32], signs: &mut [u32]) {
         let (weights, row) = (self.layer.weights, self.row);
-        let LayerValues::Signs(generator) = self.values else { return false };
-        if row >= weights.rows {
-            return false;
+        let words = weights.words();
+        let signs_of = match &self.values {
+            LayerValues::Signs(generator) => Some(generator),
+            LayerValues::Magnitudes([generator, ..]) if Family::Magnitudes.is_linked() => {
+                Some(generator)
+            }
+            _ => None,
+        };
+        if let Some(generator) = signs_of {
+            let drawn = generator.row(self.layer.first, row, words);
+            let signs = signs.iter_mut();
+            (first..).zip(signs).for_each(|(word, signs)| *signs = drawn.word(word));
+        } else {
+            signs.fill(0);
         }
-        self.row += 1;
-        let (words, first) = (weights.words(), self.layer.first);
-        let drawn = generator.row(first, row, words);
-        (0..).zip(signs).for_each(|(word, signs)| *signs = drawn.word(word));
+        let count = masks.len() as u32;
         match &mut self.masks {
+            LayerMasks::Gaps(bytes) if Family::Gaps.is_linked() => {
+                masks.fill(0);
+                signs.fill(0);
+                if let Some((lists, rest)) = GapRow::split(bytes) {
+                    *bytes = rest;
+                    lists.read(masks, signs);
+                }
+            }
             LayerMasks::Full => masks.fill(u32::MAX),
             LayerMasks::Raw(section) => {
-                let start = raw_index(weights.rows, words, row, 0) as usize;
+                let start = raw_index(weights.rows, words, row, first) as usize;
                 let section = section.get(start..).unwrap_or(&[]);
                 let lone = row & 1 == 0 && row + 1 == weights.rows;
                 let step = if lone { 1 } else { 2 };
@@ -144,28 +166,77 @@ impl<'a> Rows<'a> {
                 }
             }
             LayerMasks::Seeded { planes, density } if Family::SeededMasks.is_linked() => {
-                let planes = planes.map(|plane| plane.row(first, row, words));
-                for (word, mask) in (0..).zip(masks.iter_mut()) {
+                let planes = planes.map(|plane| plane.row(self.layer.first, row, words));
+                for (word, mask) in (first..).zip(masks.iter_mut()) {
                     *mask = seeded_mask_word(&planes, *density, word);
                 }
             }
             LayerMasks::Rice(reader) if Family::Rice.is_linked() => {
-                let start = row.wrapping_mul(weights.inputs);
+                let row_start = row.wrapping_mul(weights.inputs);
+                let start = row_start.wrapping_add(first * WORD as u32);
                 RiceRow::skip(reader, start);
                 masks.fill(0);
-                reader.visit(start.saturating_add(weights.inputs), |flat| {
+                let end = start.saturating_add(count * WORD as u32);
+                reader.visit(end.min(row_start.saturating_add(weights.inputs)), |flat| {
                     let input = flat.wrapping_sub(start) as usize;
                     if let Some(mask) = masks.get_mut(input / WORD) {
                         *mask |= 1 << bit_of(input % WORD);
                     }
                 });
             }
-            _ => return false,
+            _ => masks.fill(0),
         }
-        if let Some(last) = masks.last_mut() {
+        if first + count == words
+            && let Some(last) = masks.last_mut()
+        {
             *last &= self.tail;
         }
-        true
+    }
+
+    /// How many kept weights of the next row are −1.
+    pub(crate) fn next_minus_count(&mut self) -> u32 {
+        const BLOCK: usize = 8;
+        let words = self.layer.weights.words() as usize;
+        let mut minus = 0;
+        for first in (0..words).step_by(BLOCK) {
+            let (mut masks, mut signs) = ([0; BLOCK], [0; BLOCK]);
+            let count = (words - first).min(BLOCK);
+            let masks = masks.get_mut(..count).unwrap_or_default();
+            let signs = signs.get_mut(..count).unwrap_or_default();
+            self.read_words(first as u32, masks, signs);
+            for (mask, signs) in masks.iter().zip(signs) {
+                minus += (mask & *signs).count_ones();
+            }
+        }
+        self.end_row();
+        minus
+    }
+
+    /// The weight of `input` in the row that stands next, whose sign bit is `minus`.
+    pub(crate) fn weight(&self, input: u32, minus: bool) -> i32 {
+        let (weights, row) = (self.layer.weights, self.row);
+        let sign = if minus { -1 } else { 1 };
+        match &self.values {
+            LayerValues::Magnitudes([_, high, low]) if Family::Magnitudes.is_linked() => {
+                let (word, bit) = (input / WORD as u32, bit_of(input as usize % WORD));
+                let bit = |of: &Generator| {
+                    of.row(self.layer.first, row, weights.words()).word(word) >> bit & 1
+                };
+                let high = bit(high);
+                sign << high << (high & bit(low))
+            }
+            LayerValues::Stored(stored) if Family::Stored.is_linked() => {
+                let index = (row as usize).wrapping_mul(weights.inputs as usize);
+                let byte = stored.get(index.wrapping_add(input as usize)).copied();
+                i32::from(byte.unwrap_or(0) as i8)
+            }
+            _ => sign,
+        }
+    }
+
+    /// Goes on to the next row, after all words of one were read.
+    pub(crate) fn end_row(&mut self) {
+        self.row = self.row.saturating_add(1);
     }
 
     /// How many weights a row of Rice codes keeps on average, if [`Rows::next_codes`] can read them.
@@ -173,7 +244,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn kept_by_codes(&self) -> Option<usize> {
         let coded = matches!(self.masks, LayerMasks::Rice(_)) && Family::Rice.is_linked();
         let count = u32::from_le_bytes(*self.layer.bytes.first_chunk()?);
-        (coded && self.have_masks()).then(|| (count / self.layer.weights.rows.max(1)) as usize)
+        (coded && self.are_signs()).then(|| (count / self.layer.weights.rows.max(1)) as usize)
     }
 
     /// A reader at the first kept weight of the next row, the flat index of the row's first weight, and
@@ -322,22 +393,6 @@ impl<'a> WordRow<'a> {
     /// Mask words of the row.
     pub(crate) fn words(&self) -> u32 {
         self.words
-    }
-
-    /// The sign words of ±1 weights, which kernels have a loop of its own for.
-    pub(crate) fn signs(&self) -> Option<RowWords> {
-        match self.values.drawn() {
-            Drawn::Signs(signs) => Some(signs),
-            _ => None,
-        }
-    }
-
-    /// How many of the row's kept weights are −1; 0 for weights that are not ±1.
-    pub(crate) fn minus_count(&self) -> u32 {
-        let count = |signs: RowWords| {
-            (0..self.words).map(|word| (self.mask(word) & signs.word(word)).count_ones()).sum()
-        };
-        self.signs().map_or(0, count)
     }
 
     /// The stored weights of a row without a mask, a byte an input.

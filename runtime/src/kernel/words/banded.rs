@@ -26,7 +26,7 @@ pub(super) fn windows(
         || y.planes.width < 2
         || conv.window.stride[1] > 2
         || reach > u16::MAX.into()
-        || !conv.rows.have_masks()
+        || !conv.rows.are_signs()
     {
         return false;
     }
@@ -40,9 +40,7 @@ pub(super) fn windows(
         scratch.fill_table(&x.planes, conv.window);
     }
     for channel in 0..y.planes.channels {
-        if !conv.rows.next_mask(scratch.masks, scratch.signs) {
-            break;
-        }
+        conv.rows.next_mask(scratch.masks, scratch.signs);
         let affine = conv.epilogue.row(conv.first + channel);
         let (plus, minus) = scratch.lists();
         match affine.narrow() {

@@ -2,9 +2,8 @@
 //! two 16-bit lanes. No CLZ, division, float or 64-bit multiplication in an inner loop.
 //!
 //! `dense` sums rows, `taps` turns a row into lists of offsets, `tile` sums those lists over some
-//! neighbouring outputs at once, `window` walks a map in tiles, `banded` does all that for ±1 weights over banded maps, `pool` pools, `add` adds.
+//! neighbouring outputs at once, `window` walks a map in tiles, `banded` does all that for ±1 weights over banded maps, `pool` pools.
 
-mod add;
 mod banded;
 mod dense;
 mod pool;
@@ -12,7 +11,7 @@ mod taps;
 mod tile;
 mod window;
 
-use super::{Convolution, Kernels, Placed, Sink, Source, Target};
+use super::{Convolution, General, Kernels, Placed, Sink, Source, Target};
 use crate::epilogue::Epilogue;
 use crate::layer::{Add, Pool};
 use crate::mask::LayerWeights;
@@ -48,7 +47,7 @@ impl Kernels for Words {
     }
 
     fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
-        add::add(add, memory, left, right, y);
+        General::add(add, memory, left, right, y);
     }
 }
 

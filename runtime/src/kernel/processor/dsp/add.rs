@@ -3,14 +3,14 @@
 use core::arch::naked_asm;
 
 use super::holds;
-use crate::kernel::{Kernels, Placed, Words};
+use crate::kernel::{General, Kernels, Placed};
 use crate::layer::Add;
 
 pub(super) fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
     let rule = equal_steps(add).or_else(|| scaled(add));
     let done = rule.and_then(|rule| rows(rule, memory, &left, &right, &y));
     if done.is_none() {
-        Words::add(add, memory, left, right, y);
+        General::add(add, memory, left, right, y);
     }
 }
 

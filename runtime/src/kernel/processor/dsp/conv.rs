@@ -1,27 +1,27 @@
 //! Convolutions: rows of weights become programs, and the programs run over the map in tiles of
 //! sixteen outputs. What has no such form (other weights than ±1, windows that step over the columns
-//! of a plain map) is left to [`Words`].
+//! of a plain map) is left to [`general`].
 
 use super::codes::TURN;
 use super::program::{self, Bits, Program, Writer};
 use super::tiles::Channel;
 use super::walk::Walk;
-use crate::epilogue::{Affine, Narrow};
-use crate::kernel::{Convolution, Kernels, Planes, Sink, Source, Words};
+use crate::epilogue::Narrow;
+use crate::kernel::{Convolution, Planes, Sink, Source, general};
 use crate::layer::Window;
 use crate::random::WORD;
 
 #[inline(never)]
-pub(super) fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {
+pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
     match walk(conv, &x, &y) {
         Some(walk) => channels(conv, &walk, x, y, scratch),
-        None => Words::conv2d(conv, x, y, scratch),
+        None => general::conv2d(conv, &x, &mut y, scratch),
     }
 }
 
 /// How tiles cover `y`; `None` where map or weights have no such form.
 fn walk(conv: &Convolution, x: &Source, y: &Sink) -> Option<Walk> {
-    Walk::new(x, y, conv.window).filter(|_| conv.rows.have_masks())
+    Walk::new(x, y, conv.window).filter(|_| conv.rows.are_signs())
 }
 
 /// Makes the channels of `y`, two at a time.
@@ -161,7 +161,8 @@ impl<'s> Scratch<'s> {
                 (Some(narrow), Some(program)) => {
                     run(walk, program, [(done + at, narrow); 2], conv.low, x, y);
                 }
-                _ => sum_wide(conv, walk, bits, table, affine(at), done + at, x, y),
+                // Sums or epilogue are too large for 16 and 32 bits.
+                _ => general::channel(conv, bits.masks, bits.signs, program, done + at, x, y),
             }
         }
     }
@@ -213,40 +214,4 @@ fn quick(scale: i32, shift: i32, right: u32) -> Option<[i32; 2]> {
     };
     // |sum·scale| < 2¹⁵·2³¹, so that 2³⁰ are left.
     (shift.unsigned_abs() < 1 << 30).then_some([scale, shift])
-}
-
-/// A channel whose sums or epilogue are too large for 16 and 32 bits: output by output.
-#[expect(clippy::too_many_arguments, reason = "rare, and called once")]
-#[inline(never)]
-fn sum_wide(
-    conv: &Convolution,
-    walk: &Walk,
-    bits: Bits,
-    table: &[u16],
-    affine: Affine,
-    channel: usize,
-    x: &Source,
-    y: &mut Sink,
-) {
-    let planes = y.planes;
-    for row in 0..planes.rows() {
-        let outputs = planes.row_mut(y.bytes, channel, row);
-        for (at, output) in outputs.iter_mut().enumerate() {
-            let corner = walk.corner(row, at, planes.bands);
-            let mut sum = 0;
-            let words = bits.masks.iter().zip(bits.signs).zip(table.chunks(WORD));
-            for ((mask, signs), table) in words {
-                let mut mask = *mask;
-                while mask != 0 {
-                    let bit = mask.leading_zeros();
-                    let offset = table.get(bit as usize).copied().unwrap_or(0);
-                    let value = x.bytes.get(corner + usize::from(offset)).copied().unwrap_or(0);
-                    let minus = *signs << bit >> 31 == 1;
-                    sum += if minus { -i32::from(value) } else { i32::from(value) };
-                    mask &= !(1 << 31 >> bit);
-                }
-            }
-            *output = affine.activation(sum, conv.low);
-        }
-    }
 }

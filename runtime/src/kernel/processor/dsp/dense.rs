@@ -4,21 +4,15 @@ use super::finish::Outputs;
 use super::{gaps, lanes};
 use crate::epilogue::Epilogue;
 use crate::family::Family;
-use crate::kernel::{Kernels, Target, Words};
+use crate::kernel::{Target, general};
 use crate::layer::Source;
-use crate::mask::{Encoding, LayerWeights, Row};
+use crate::mask::{Encoding, LayerWeights};
 use crate::random::{Generator, Stream, WORD};
 
 /// Rows that are counted at a time.
 const ROWS: usize = 32;
 
-pub(super) fn dense(
-    weights: &LayerWeights,
-    epilogue: &Epilogue,
-    x: &[u8],
-    mut target: Target,
-    scratch: &mut [u32],
-) {
+pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut target: Target) {
     let rows = weights.weights.rows as usize;
     let Some(mut outputs) = Outputs::new(rows, epilogue, &mut target) else { return };
     match weights.encoding {
@@ -36,7 +30,7 @@ pub(super) fn dense(
             // the layer only. `Outputs::new` saw to room for all rows.
             unsafe { gaps::rows(weights.bytes.as_ptr(), before, &outputs) };
         }
-        _ => Words::dense(weights, epilogue, x, target, scratch),
+        _ => general::dense(weights, epilogue, x, target),
     }
 }
 
@@ -91,9 +85,7 @@ impl<'a> Pairs<'a> {
             for first in (0..rows).step_by(ROWS) {
                 let counts = counts.get_mut(..(rows - first).min(ROWS))?;
                 for to in counts.iter_mut() {
-                    if let Some(Row::Words(row)) = walked.next_row() {
-                        *to = (row.minus_count() as u16).to_le_bytes();
-                    }
+                    *to = (walked.next_minus_count() as u16).to_le_bytes();
                 }
                 self.pairs(counts);
             }

@@ -5,7 +5,7 @@ use super::holds;
 use super::rows::copy_plane;
 use super::window::{self, Entry, Handlers, Run};
 use crate::epilogue::{Affine, HALF};
-use crate::kernel::{Channelwise, Convolution, Kernels, Words};
+use crate::kernel::{Channelwise, Convolution, General, Kernels};
 use crate::layer::Window;
 use crate::random::{WORD, bit_of};
 
@@ -23,7 +23,7 @@ pub(super) fn depthwise(
 ) -> Option<()> {
     maps.pieces(memory, 0)?;
     let Some(layer) = Layer::new(conv, memory, maps) else {
-        return Words::depthwise(conv, memory, maps);
+        return General::depthwise(conv, memory, maps);
     };
     let base = memory.as_mut_ptr();
     for channel in 0..maps.y.planes.channels {
@@ -63,7 +63,7 @@ impl Layer {
         let [down, right] = stride.map(usize::from);
         let [top, left, ..] = padding.map(usize::from);
         let steps = if copy.split { 2 } else { 1 };
-        if !conv.rows.have_masks() || conv.window.area() as usize > WORD || right != steps {
+        if !conv.rows.are_signs() || conv.window.area() as usize > WORD || right != steps {
             return None;
         }
         let (mut table, mut reach, mut input) = ([0; WORD], 0, 0);

@@ -2,7 +2,7 @@
 //! of a register at a time, and `SEL`, which picks bytes by the flags of the comparison before.
 //!
 //! `dense` chooses between `lanes` (a mask bit a weight) and `gaps` (lists), and `finish` follows both; `pool` and `add` are a
-//! few instructions each. What has no routine here is left to [`crate::kernel::Words`].
+//! few instructions each. What has no routine here is left to [`crate::kernel::General`].
 
 /// Armv8-M has these instructions or not, and assemblers take them for a core that does.
 #[cfg(seedmask_armv8m)]
@@ -45,14 +45,8 @@ use crate::mask::LayerWeights;
 pub struct Dsp;
 
 impl Kernels for Dsp {
-    fn dense(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        x: &[u8],
-        target: Target,
-        scratch: &mut [u32],
-    ) {
-        dense::dense(weights, epilogue, x, target, scratch);
+    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target, _: &mut [u32]) {
+        dense::dense(weights, epilogue, x, target);
     }
 
     fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]) {

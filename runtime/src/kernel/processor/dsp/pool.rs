@@ -4,7 +4,7 @@ use core::arch::{asm, naked_asm};
 
 use super::holds;
 use crate::kernel::reference::average;
-use crate::kernel::{BANDS, Kernels, Placed, Words};
+use crate::kernel::{BANDS, General, Kernels, Placed};
 use crate::layer::{Pool, PoolKind, Window};
 
 pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
@@ -16,7 +16,7 @@ pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
         () => None,
     };
     if done.is_none() {
-        Words::pool(pool, memory, x, y);
+        General::pool(pool, memory, x, y);
     }
 }
 

@@ -25,8 +25,6 @@ struct Block {
 /// The way over a plane.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk {
-    /// Where the window of the first output begins.
-    start: usize,
     /// Bytes from a row to the next.
     x_stride: usize,
     y_stride: usize,
@@ -54,7 +52,6 @@ impl Walk {
         let corner = x.planes.corner(top, left)?;
         let (row, rows) = (y.planes.row_bytes(), y.planes.rows());
         let mut walk = Self {
-            start: corner,
             x_stride: down * x.planes.stride(),
             y_stride: y.planes.stride(),
             step: right * TILE,
@@ -125,13 +122,6 @@ impl Walk {
             && reach <= usize::from(u16::MAX)
             && self.blocks.iter().flatten().all(inside)
             && (!self.gathered || gathers)
-    }
-
-    /// Where the window of the output at byte `at` of a row begins.
-    pub(super) fn corner(&self, row: usize, at: usize, bands: usize) -> usize {
-        let column = if bands == 1 { at } else { at / usize::from(BANDS) };
-        let band = at - column * bands;
-        self.start + row * self.x_stride + column * bands * self.step / TILE + band
     }
 
     /// Whether two channels in one program are faster than one after the other, if they share
