@@ -5,6 +5,7 @@
 //! A kept tap adds x, or 127 − x if it is negative, so that two fit a byte.
 
 use core::mem::MaybeUninit;
+use core::slice;
 
 use super::Vector;
 use crate::epilogue::Affine;
@@ -121,18 +122,17 @@ impl Taps {
 #[inline(always)]
 fn read(conv: &mut Convolution, places: &[Place; MOST_INPUTS], taps: &mut Taps) -> Option<()> {
     taps.0.clear();
-    if conv.rows.have_masks() {
+    if conv.rows.are_signs() {
         let ([mut mask], [mut signs]) = ([0], [0]);
-        let all = conv
-            .rows
-            .next_mask(core::slice::from_mut(&mut mask), core::slice::from_mut(&mut signs));
+        let (masks, of_signs) = (slice::from_mut(&mut mask), slice::from_mut(&mut signs));
+        conv.rows.next_mask(masks, of_signs);
         while mask != 0 {
             let bit = mask.trailing_zeros();
             let weight = if signs >> bit & 1 == 1 { -1 } else { 1 };
             taps.push(places[input_at(bit) as usize % MOST_INPUTS], weight);
             mask &= mask - 1;
         }
-        return all.then_some(());
+        return Some(());
     }
     let mut row = conv.rows.next_row()?;
     for (input, weight) in row.by_ref() {
