@@ -38,7 +38,7 @@ cargo xtask bench [OPTION …]   instructions and modelled cycles of layers, see
     --target TARGET  m4, m0 or host; all without it
     --layers         the layers of networks too
     --hot N          the N instructions of each layer that take the most cycles
-    --opt-level L    compile the runtime with another one than the firmware's
+    --opt-level L    compile the runtime with 0, 1, 2, s or z instead of 3
     --bless          these instruction counts are the expected ones from now on
     --json FILE      the figures as JSON lines
 cargo xtask size               flash and stack of the linked runtime against its budgets
@@ -47,6 +47,10 @@ cargo xtask run BOARD [BIN]    run a program of a board in the emulator (qemu-m4
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if words.iter().any(|word| ["help", "--help", "-h"].contains(word)) {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let result = match words[..] {
         ["setup"] => setup::setup(),
         ["demo"] => demo::demo(),
@@ -57,12 +61,11 @@ fn main() -> ExitCode {
         ["size"] => size::size(&firmware::Content::default()),
         ["run", board] => run::run(board, "demo"),
         ["run", board, bin] => run::run(board, bin),
-        ["help" | "--help" | "-h"] => {
-            println!("{USAGE}");
-            Ok(())
-        }
         _ => {
-            eprintln!("{USAGE}");
+            let unknown = if words.is_empty() { "nothing" } else { &words.join(" ") };
+            eprintln!(
+                "error: `{unknown}` is no command of `cargo xtask`; expected one of\n{USAGE}"
+            );
             return ExitCode::from(2);
         }
     };

@@ -104,6 +104,7 @@ pub fn count<'s>(
     opt_level: Option<&str>,
 ) -> Result<Vec<Counted<'s>>> {
     let level = opt_level.unwrap_or(SPEED);
+    let level = if level.parse::<u8>().is_ok() { level } else { &format!("\"{level}\"") };
     let opt_level = format!("profile.release.package.seedmask.opt-level={level}");
     let arguments = ["--target", target.board.target, "--config", &opt_level];
     let elf = firmware::build_with(&target.board, "count", &Content::default(), &arguments)?;

@@ -49,7 +49,12 @@ impl Options {
                 "--target" => options.target = Some(value()?.to_owned()),
                 "--layers" => options.layers = true,
                 "--hot" => options.hot = value()?.parse().context("--hot wants a number")?,
-                "--opt-level" => options.opt_level = Some(value()?.to_owned()),
+                "--opt-level" => {
+                    let level = value()?;
+                    let known = ["0", "1", "2", "3", "s", "z"].contains(&level);
+                    ensure!(known, "--opt-level {level}; expected 0, 1, 2, 3, s or z");
+                    options.opt_level = Some(level.to_owned());
+                }
                 "--json" => options.json = Some(value()?.into()),
                 "--bless" => options.bless = true,
                 other => bail!("`{other}` is no option of `cargo xtask bench`"),
