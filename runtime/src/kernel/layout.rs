@@ -171,20 +171,28 @@ impl Planes {
         if self.pad == 0 {
             return;
         }
-        let (zero, margin) = (self.zero_point, self.pad * self.bands);
-        let inside = self.pad..self.pad + self.rows();
+        let zero = self.zero_point;
+        let (stride, rows) = (self.stride(), self.pad..self.pad + self.rows());
+        // What lies before, between and behind the even and the odd columns of a split row, or before
+        // those of another.
+        let ends = [self.pad, self.pad + self.width];
+        let [before, even] = ends.map(|column| column.div_ceil(2));
+        let odd = ends.map(|column| stride / 2 + column / 2);
+        let [left, middle, right] = if self.split {
+            [0..before, even..odd[0], odd[1]..stride]
+        } else {
+            [0..self.pad * self.bands, 0..0, 0..0]
+        };
         for plane in bytes.chunks_mut(self.plane().max(1)).take(self.channels) {
-            for (y, row) in plane.chunks_mut(self.stride().max(1)).enumerate() {
-                if self.split && inside.contains(&y) {
-                    for column in (0..self.pad).chain(self.pad + self.width..self.stride()) {
-                        if let Some(byte) = row.get_mut(self.column(column)) {
-                            *byte = zero;
-                        }
-                    }
-                    continue;
+            let (above, rest) = plane.split_at_mut((rows.start * stride).min(plane.len()));
+            above.fill(zero);
+            let inside = (rows.len() * stride).min(rest.len());
+            let (inside, below) = rest.split_at_mut(inside);
+            below.fill(zero);
+            for row in inside.chunks_exact_mut(stride.max(1)) {
+                for part in [&left, &middle, &right] {
+                    part.clone().for_each(|at| put(row, at, zero));
                 }
-                let end = if inside.contains(&y) { margin } else { row.len() };
-                row.iter_mut().take(end).for_each(|byte| *byte = zero);
             }
             if self.bands > 1 {
                 self.join_bands(plane);
@@ -228,6 +236,14 @@ impl Planes {
     pub fn row_mut<'a>(&self, bytes: &'a mut [u8], channel: usize, row: usize) -> &'a mut [u8] {
         let start = self.row_start(channel, row);
         bytes.get_mut(start..start + self.row_bytes()).unwrap_or(&mut [])
+    }
+}
+
+/// Writes a byte of a piece too short for a call.
+#[inline(always)]
+fn put(bytes: &mut [u8], at: usize, value: u8) {
+    if let Some(byte) = bytes.get_mut(at) {
+        *byte = value;
     }
 }
 

@@ -254,36 +254,78 @@ unsafe fn halve_row(upper: *const u8, lower: *const u8, out: *mut u8, width: usi
 /// Averages over whole maps; `None` where a map does not lie in `memory`.
 fn means(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) -> Option<()> {
     let area = pool.window.area();
-    if (x.planes.height * x.planes.width) as u32 != area {
+    let (from, to) = (&x.planes, &y.planes);
+    let whole = (from.height * from.width) as u32 == area && to.channels <= from.channels;
+    if !whole || from.split || !holds(memory, x) {
         return None;
     }
-    for channel in 0..y.planes.channels {
-        let mut sum = 0;
-        for row in 0..x.planes.rows() {
-            let start = x.row_start(channel, row);
-            sum = add_bytes(memory.get(start..start + x.planes.row_bytes())?, sum);
-        }
-        *memory.get_mut(y.start + y.planes.index(channel, 0, 0))? = average(sum as i32, area);
+    // Rows without a halo between them are one.
+    let (rows, row) = match from.stride() == from.row_bytes() {
+        true => (1, from.rows() * from.row_bytes()),
+        false => (from.rows(), from.row_bytes()),
+    };
+    let step = from.stride();
+    let mut start = x.row_start(0, 0);
+    for channel in 0..to.channels {
+        // SAFETY: all rows of `x` lie in `memory`.
+        let sum = unsafe { sum_rows(memory.as_ptr().add(start), row, rows, step) };
+        *memory.get_mut(y.start + to.index(channel, 0, 0))? = average(sum as i32, area);
+        start += from.plane();
     }
     Some(())
 }
 
-/// `sum` and all of `bytes`.
-#[inline(always)]
-fn add_bytes(bytes: &[u8], mut sum: u32) -> u32 {
-    let (words, rest) = bytes.as_chunks();
-    for word in words {
-        // SAFETY: registers only.
-        unsafe {
-            asm!(
-                cpu!(),
-                "usada8 {sum}, {word}, {zero}, {sum}",
-                word = in(reg) u32::from_le_bytes(*word),
-                zero = in(reg) 0,
-                sum = inout(reg) sum,
-                options(pure, nomem, nostack, preserves_flags),
-            );
-        }
-    }
-    rest.iter().fold(sum, |sum, byte| sum + u32::from(*byte))
+/// The sum of all bytes in `rows` rows of `len`, which begin `step` bytes apart.
+///
+/// # Safety
+/// There is at least one row, and all rows can be read.
+#[unsafe(naked)]
+unsafe extern "C" fn sum_rows(from: *const u8, len: usize, rows: usize, step: usize) -> u32 {
+    naked_asm!(
+        cpu!(),
+        "push {{r4-r8, lr}}",
+        // r0 row, r1 bytes, r2 rows, r3 from the end of a row's words to the next row, r4 sum, r12
+        // zero, lr bytes beyond words.
+        "movs r4, #0",
+        "mov r12, #0",
+        "and lr, r1, #3",
+        "bic r1, r1, #3",
+        "subs r3, r3, r1",
+        "2:",
+        "subs r5, r1, #16",
+        "blo 4f",
+        "3:",
+        "ldr r6, [r0], #4",
+        "ldr r7, [r0], #4",
+        "usada8 r4, r6, r12, r4",
+        "ldr r6, [r0], #4",
+        "ldr r8, [r0], #4",
+        "usada8 r4, r7, r12, r4",
+        "usada8 r4, r6, r12, r4",
+        "usada8 r4, r8, r12, r4",
+        "subs r5, r5, #16",
+        "bhs 3b",
+        "4:",
+        "adds r5, r5, #16",
+        "beq 6f",
+        "5:",
+        "ldr r6, [r0], #4",
+        "subs r5, r5, #4",
+        "usada8 r4, r6, r12, r4",
+        "bne 5b",
+        "6:",
+        "mov r5, lr",
+        "cbz r5, 8f",
+        "7:",
+        "subs r5, r5, #1",
+        "ldrb r6, [r0, r5]",
+        "add r4, r4, r6",
+        "bne 7b",
+        "8:",
+        "add r0, r0, r3",
+        "subs r2, r2, #1",
+        "bne 2b",
+        "mov r0, r4",
+        "pop {{r4-r8, pc}}",
+    )
 }
