@@ -4,44 +4,50 @@
 
 use super::codes::TURN;
 use super::program::{self, Bits, Program, Writer};
-use super::tiles::Channel;
+use super::tiles::{Channel, QUICK, QUICK_ABOVE, STEEP};
 use super::walk::Walk;
-use crate::epilogue::Narrow;
+use crate::epilogue::{Affine, HALF, Narrow};
 use crate::kernel::{Convolution, Planes, Sink, Source, general};
 use crate::layer::Window;
 use crate::random::WORD;
 
 #[inline(never)]
 pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
-    match walk(conv, &x, &y) {
-        Some(walk) => channels(conv, &walk, x, y, scratch),
+    let inputs = x.planes.channels * conv.window.area() as usize;
+    let signs = conv.rows.are_signs();
+    let walk = |lone| Walk::new(&x, &y, conv.window, conv.low, lone).filter(|_| signs);
+    // What two rows share is found in masks only.
+    let coded = match (conv.rows.kept_by_codes(), walk(false)) {
+        (Some(kept), Some(walk)) => {
+            let shared = (kept * kept).checked_div(inputs).unwrap_or(0);
+            !walk.pays(shared, inputs.div_ceil(WORD) + kept / 2)
+        }
+        (kept, _) => kept.is_some(),
+    };
+    match walk(coded) {
+        Some(walk) => channels(conv, walk, coded, &x, y, scratch),
         None => general::conv2d(conv, &x, &mut y, scratch),
     }
 }
 
-/// How tiles cover `y`; `None` where map or weights have no such form.
-fn walk(conv: &Convolution, x: &Source, y: &Sink) -> Option<Walk> {
-    Walk::new(x, y, conv.window).filter(|_| conv.rows.are_signs())
-}
-
-/// Makes the channels of `y`, two at a time.
-#[inline(always)]
-fn channels(conv: &mut Convolution, walk: &Walk, x: Source, mut y: Sink, scratch: &mut [u32]) {
+/// Makes the channels of `y`, two at a time where their weights are not `coded`.
+fn channels(
+    conv: &mut Convolution,
+    mut walk: Walk,
+    coded: bool,
+    x: &Source,
+    mut y: Sink,
+    scratch: &mut [u32],
+) {
     let inputs = x.planes.channels * conv.window.area() as usize;
     let Some(mut scratch) = Scratch::new(scratch, inputs) else { return };
-    let words = inputs.div_ceil(WORD);
-    // What two rows share is found in masks only.
-    let coded = conv.rows.kept_by_codes().is_some_and(|kept| {
-        let shared = (kept * kept).checked_div(inputs).unwrap_or(0);
-        !walk.pays(shared, words + kept / 2)
-    });
     if conv.first == 0 {
         scratch.fill_table(&x.planes, conv.window, coded);
     }
     let channels = y.planes.channels;
     let mut done = 0;
     while done < channels {
-        if coded && scratch.make_coded(conv, walk, done, inputs, &x, &mut y).is_some() {
+        if coded && scratch.make_coded(conv, &mut walk, done, inputs, &mut y).is_some() {
             done += 1;
             continue;
         }
@@ -53,7 +59,7 @@ fn channels(conv: &mut Convolution, walk: &Walk, x: Source, mut y: Sink, scratch
             let (masks, signs) = row.split_at_mut(row.len() / 2);
             conv.rows.next_mask(masks, signs);
         }
-        scratch.make(conv, walk, done, count, &x, &mut y);
+        scratch.make(conv, &mut walk, done, count, x, &mut y);
         if coded {
             scratch.fill_table(&x.planes, conv.window, true);
         }
@@ -107,19 +113,17 @@ impl<'s> Scratch<'s> {
     fn make_coded(
         &mut self,
         conv: &mut Convolution,
-        walk: &Walk,
+        walk: &mut Walk,
         done: usize,
         inputs: usize,
-        x: &Source,
         y: &mut Sink,
     ) -> Option<()> {
-        let narrow = conv.epilogue.row(conv.first + done).narrow()?;
-        let signs = &mut *self.bits[0];
-        let (reader, start) =
-            conv.rows.next_codes(signs.get_mut(..inputs.div_ceil(WORD))?, TURN)?;
+        let channel = channel(conv.epilogue.row(conv.first + done), conv.low)?;
+        let signs = self.bits[0].get_mut(..inputs.div_ceil(WORD))?;
+        let (reader, start) = conv.rows.next_codes(signs, TURN)?;
         let before = reader.clone();
         match Writer::new(self.table, self.program).coded(reader, start, signs, inputs) {
-            Some(program) => run(walk, program, [(done, narrow); 2], conv.low, x, y),
+            Some(program) => run(walk, program, [(done, channel); 2], y),
             None => {
                 conv.rows.go_back(before);
                 return None;
@@ -132,7 +136,7 @@ impl<'s> Scratch<'s> {
     fn make(
         &mut self,
         conv: &Convolution,
-        walk: &Walk,
+        walk: &mut Walk,
         done: usize,
         count: usize,
         x: &Source,
@@ -146,20 +150,21 @@ impl<'s> Scratch<'s> {
         let affine = |at: usize| conv.epilogue.row(conv.first + done + at);
         if count == 2
             && walk.pays(program::shared(first, last), first.masks.len())
-            && let (Some(one), Some(two)) = (affine(0).narrow(), affine(1).narrow())
+            && let (Some(one), Some(two)) =
+                (channel(affine(0), conv.low), channel(affine(1), conv.low))
             && let Some(program) = Writer::new(table, program).two(first, last)
         {
             let mut channels = [(done, one), (done + 1, two)];
             if program.swapped {
                 channels.swap(0, 1);
             }
-            run(walk, program, channels, conv.low, x, y);
+            run(walk, program, channels, y);
             return;
         }
         for (at, bits) in [first, last].into_iter().enumerate().take(count) {
-            match (affine(at).narrow(), Writer::new(table, program).one(bits)) {
-                (Some(narrow), Some(program)) => {
-                    run(walk, program, [(done + at, narrow); 2], conv.low, x, y);
+            match (channel(affine(at), conv.low), Writer::new(table, program).one(bits)) {
+                (Some(channel), Some(program)) => {
+                    run(walk, program, [(done + at, channel); 2], y);
                 }
                 // Sums or epilogue are too large for 16 and 32 bits.
                 _ => general::channel(conv, bits.masks, bits.signs, program, done + at, x, y),
@@ -168,50 +173,51 @@ impl<'s> Scratch<'s> {
     }
 }
 
-fn run(
-    walk: &Walk,
-    program: Program,
-    channels: [(usize, Narrow); 2],
-    low: u8,
-    x: &Source,
-    y: &mut Sink,
-) {
-    let [(first, one), (last, two)] = channels;
-    let [one_negated, two_negated] = program.negated;
-    let channels = [(first, channel(one, one_negated)), (last, channel(two, two_negated))];
-    // SAFETY: the program's table is that of the window that the walk was made for.
-    unsafe { walk.run(program.start, low, x, y, channels) };
-}
-
-/// The epilogue of sums of the opposite sign, or of sums as they are.
-fn channel(narrow: Narrow, negated: bool) -> Channel {
-    let Narrow { scale, shift, right } = narrow;
-    let scale = if negated { -scale } else { scale };
-    let y = core::ptr::null_mut();
-    match quick(scale, shift, right) {
-        Some([scale, shift]) => Channel { scale, shift, right: 0, y },
-        None => Channel { scale, shift, right, y },
-    }
-}
-
-/// Scale and shift of `((sum·scale >> 16) + shift) >> 16`, where that is exactly
-/// `(sum·scale + shift) >> right` for sums of 16 bits and nothing overflows.
-fn quick(scale: i32, shift: i32, right: u32) -> Option<[i32; 2]> {
-    // |scale| < 2¹¹, so `right` from 12 on fits.
-    let up = 32u32.checked_sub(right).filter(|up| *up <= 20)?;
-    let scale = scale << up;
-    let shift = match up.checked_sub(16) {
-        Some(more) => shift.checked_mul(1 << more)?,
-        // The bits below 2⁻¹⁶ of a product are cut off before the shift is added, so that it must have
-        // none.
-        None => {
-            let cut = 16 - up;
-            if shift.trailing_zeros() < cut {
-                return None;
-            }
-            shift >> cut
+fn run(walk: &mut Walk, program: Program, mut channels: [(usize, Channel); 2], y: &mut Sink) {
+    for ((_, channel), negated) in channels.iter_mut().zip(program.negated) {
+        if negated {
+            channel.scale = -channel.scale;
         }
-    };
-    // |sum·scale| < 2¹⁵·2³¹, so that 2³⁰ are left.
-    (shift.unsigned_abs() < 1 << 30).then_some([scale, shift])
+    }
+    // SAFETY: the program's table is that of the window that the walk was made for.
+    unsafe { walk.run(program.start, y, channels) };
+}
+
+/// The epilogue of sums of 16 bits, without a place; `None` where it does not fit 32 bits.
+#[inline(always)]
+fn channel(affine: Affine, low: u8) -> Option<Channel> {
+    let y = core::ptr::null_mut();
+    if let Some((scale, shift)) = quick(affine) {
+        let rule = if low == 0 { QUICK } else { QUICK_ABOVE };
+        return Some(Channel { scale, shift, rule, y });
+    }
+    if let Some((scale, shift)) = steep(affine) {
+        return Some(Channel { scale, shift, rule: STEEP, y });
+    }
+    let Narrow { scale, shift, right } = affine.narrow()?;
+    Some(Channel { scale, shift, rule: right as i32, y })
+}
+
+/// Scale and shift of [`QUICK`], where that is exactly the rule for sums of 16 bits and nothing
+/// overflows.
+#[inline(always)]
+fn quick(affine: Affine) -> Option<(i32, i32)> {
+    let Affine { scale, shift } = affine;
+    let shift = shift + HALF;
+    // The lowest 8 bits of a product are cut off before the shift is added, so that one of both must
+    // have none.
+    let exact = (scale as u8 == 0) || (shift as u8 == 0);
+    // |sum·scale| >> 8 < 2³⁰, so that as much is left.
+    let fits = scale.unsigned_abs() < 1 << 23 && (shift >> 8).unsigned_abs() < 1 << 30;
+    (exact && fits).then_some((scale << 8, (shift >> 8) as i32))
+}
+
+/// The same of [`STEEP`].
+fn steep(affine: Affine) -> Option<(i32, i32)> {
+    let Affine { scale, shift } = affine;
+    // What an f16 of ½ or more has is a multiple of 2¹³; 2¹² are cut off.
+    let exact = scale.trailing_zeros() >= 12;
+    let shift = (shift + HALF) >> 12;
+    let fits = scale.unsigned_abs() < 1 << 27 && shift.unsigned_abs() < 1 << 30;
+    (exact && fits).then_some((scale << 4, shift as i32))
 }

@@ -1,15 +1,11 @@
 //! How tiles of sixteen outputs cover a plane.
 
-use super::tiles::{self, Channel, END, Tiles};
-use crate::kernel::copy::copy_bytes;
+use super::tiles::{self, Channel, END, QUICK, STEPS, Tiles};
 use crate::kernel::{BANDS, Sink, Source};
 use crate::layer::Window;
 
 /// Bytes of a tile.
 const TILE: usize = 16;
-
-/// Tiles that are made at once where they do not lie in the output as they lie in the input.
-const GATHERED: usize = 12;
 
 /// Tiles side by side in rows.
 #[derive(Clone, Copy, Debug)]
@@ -22,25 +18,31 @@ struct Block {
     rows: usize,
 }
 
-/// The way over a plane.
-#[derive(Clone, Copy, Debug)]
+/// The way over a plane, from lower addresses to higher ones.
 pub(super) struct Walk {
     /// Bytes from a row to the next.
     x_stride: usize,
     y_stride: usize,
-    /// Bytes of the input under a tile: 16, or 32 where windows step by two words.
+    /// Bytes of the input under a tile.
     step: usize,
     /// Bytes of a row of outputs.
     row: usize,
     rows: usize,
-    /// The blocks, or the whole plane in the input's rows, to be gathered.
     blocks: [Option<Block>; 2],
-    gathered: bool,
+    /// Whether a tile may write beyond its row, over what is made later: following rows and channels,
+    /// the halo, and what the output has behind its planes.
+    overruns: bool,
+    /// The tiles of each block, but for program and channels.
+    tiles: [Option<Tiles>; 2],
 }
 
+/// Tiles without a place.
+const NOWHERE: Channel = Channel { scale: 0, shift: 0, rule: QUICK, y: core::ptr::null_mut() };
+
 impl Walk {
-    /// `None` where tiles cannot cover the plane, or where they would read beyond the input.
-    pub(super) fn new(x: &Source, y: &Sink, window: &Window) -> Option<Self> {
+    /// `lone` where no program makes two channels. `None` where tiles cannot cover the plane, or where
+    /// they would read beyond the input or write beyond the output.
+    pub(super) fn new(x: &Source, y: &Sink, window: &Window, low: u8, lone: bool) -> Option<Self> {
         let [down, right] = window.stride.map(usize::from);
         let [top, left, ..] = window.padding.map(usize::from);
         // Windows over a split plane go from byte to byte.
@@ -58,51 +60,75 @@ impl Walk {
             row,
             rows,
             blocks: [None; 2],
-            gathered: false,
+            overruns: false,
+            tiles: [None, None],
         };
         let start = Block { x: corner, y: y.planes.row_start(0, 0), tiles: row / TILE, rows };
         // The last tile of a row that is no multiple of them begins within the one before.
-        let rest = Block {
-            x: start.x + right * row.saturating_sub(TILE),
-            y: start.y + row.saturating_sub(TILE),
+        let behind = |bytes: usize, rows| Block {
+            x: start.x + right * bytes.saturating_sub(TILE),
+            y: start.y + bytes.saturating_sub(TILE),
             tiles: 1,
-            ..start
+            rows,
         };
+        // Rows that lie alike in both are one; what lies between them is the output's halo.
         let flat = rows.checked_sub(1)? * walk.y_stride + row;
-        let by_rows = rows * row.div_ceil(TILE);
-        let flows = right == 1 && walk.x_stride == walk.y_stride && flat >= TILE;
-        if flows && (row < TILE || flat.div_ceil(TILE) < by_rows) {
-            // Rows lie alike in both, so they are one; what lies between them is the output's halo.
-            let end = flat - TILE;
-            let all = Block { tiles: flat / TILE, rows: 1, ..start };
-            let last = Block { x: start.x + end, y: start.y + end, tiles: 1, rows: 1 };
-            walk.blocks = [Some(all), (!flat.is_multiple_of(TILE)).then_some(last)];
-        } else if row >= TILE {
-            walk.blocks = [Some(start), (!row.is_multiple_of(TILE)).then_some(rest)];
-        } else if right == 1 {
-            let flat = ((rows - 1) * walk.x_stride + row).div_ceil(TILE);
-            let all = if flat < rows {
-                Block { tiles: flat, rows: 1, ..start }
-            } else {
-                Block { tiles: 1, rows, ..start }
-            };
-            walk.blocks = [Some(all), None];
-            walk.gathered = true;
-        } else {
-            return None;
+        let flows = right == 1
+            && walk.x_stride == walk.y_stride
+            && flat.div_ceil(TILE) <= rows * row.div_ceil(TILE);
+        let (bytes, rows) = if flows { (flat, 1) } else { (row, rows) };
+        let whole = bytes.is_multiple_of(TILE);
+        let beyond = Block { tiles: bytes.div_ceil(TILE), rows, ..start };
+        if !whole && right == 1 && (lone || bytes < TILE) {
+            walk.blocks = [Some(beyond), None];
+            walk.overruns = true;
         }
-        walk.fits(x, y, window).then_some(walk)
+        if !(walk.overruns && walk.fits(x, y, window)) {
+            if bytes < TILE {
+                return None;
+            }
+            let all = Block { tiles: bytes / TILE, rows, ..start };
+            walk.blocks = [Some(all), (!whole).then(|| behind(bytes, rows))];
+            walk.overruns = false;
+            if !walk.fits(x, y, window) {
+                return None;
+            }
+        }
+        let x = x.bytes.as_ptr();
+        walk.tiles = walk.blocks.map(|block| block.map(|block| walk.tiles(&block, x, low)));
+        Some(walk)
     }
 
-    /// Whether every tile under every tap is inside of the input, every output inside of its plane,
-    /// and offsets fit their table.
+    /// The tiles of a block of the input at `x`.
+    fn tiles(&self, block: &Block, x: *const u8, low: u8) -> Tiles {
+        let x = x.wrapping_add(block.x);
+        let x_row = block.tiles * self.step;
+        let end = x as usize + x_row;
+        let [x_end, wide_end] = STEPS.map(|step| if step == self.step { end } else { 0 });
+        Tiles {
+            program: core::ptr::null(),
+            x_end,
+            step: self.step,
+            x_row,
+            x_skip: self.x_stride.wrapping_sub(x_row),
+            y_skip: self.y_stride.wrapping_sub(block.tiles * TILE),
+            rows: block.rows,
+            low: u32::from(low) * 0x0101_0101,
+            first: NOWHERE,
+            last: NOWHERE,
+            x,
+            wide_end,
+        }
+    }
+
+    /// Whether every tile under every tap is inside of the input, every tile of outputs inside of the
+    /// output, and offsets fit their table.
     fn fits(&self, x: &Source, y: &Sink, window: &Window) -> bool {
         let [height, width] = window.kernel.map(|size| usize::from(size).saturating_sub(1));
         // Of two neighbouring columns one is the farther, whichever way they lie.
         let column = |column| x.planes.tap(window.padding[1].into(), height, column);
         let reach = x.planes.channels.saturating_sub(1) * x.planes.plane()
             + column(width).max(column(width.saturating_sub(1)));
-        let room = y.bytes.len().min(y.planes.len());
         let last_plane = y.planes.channels.saturating_sub(1) * y.planes.plane();
         let inside = |block: &Block| {
             // The last of four words that lie apart ends a word earlier.
@@ -112,199 +138,62 @@ impl Walk {
             let below = block.rows.saturating_sub(1);
             let x_end = block.x + below * self.x_stride + x_end + reach;
             let y_end = last_plane + block.y + below * self.y_stride + y_end;
-            x_end <= x.bytes.len() && (self.gathered || y_end <= room)
+            x_end <= x.bytes.len() && y_end <= y.bytes.len()
         };
         // Addresses below the mark of an end tell taps from ends.
         let below_mark = x.bytes.as_ptr_range().end as usize <= END as usize;
-        let gathers =
-            last_plane + y.planes.row_start(0, self.rows.saturating_sub(1)) + self.row <= room;
-        below_mark
-            && reach <= usize::from(u16::MAX)
-            && self.blocks.iter().flatten().all(inside)
-            && (!self.gathered || gathers)
+        below_mark && reach <= usize::from(u16::MAX) && self.blocks.iter().flatten().all(inside)
     }
 
-    /// Whether two channels in one program are faster than one after the other, if they share
-    /// `shared` inputs of `words` mask words: a tap of a tile takes 15 cycles, the ends of more lists
-    /// 110, and two more passes over the mask 40 a word.
+    /// Tiles of a plane.
+    fn count(&self) -> usize {
+        self.blocks.iter().flatten().map(|block| block.tiles * block.rows).sum()
+    }
+
+    /// Whether two channels in one program are possible, and faster than one after the other, if they
+    /// share `shared` inputs of `words` mask words: a tap of a tile takes 15 cycles, the ends of more
+    /// lists 110, and two more passes over the mask 40 a word.
     pub(super) fn pays(&self, shared: usize, words: usize) -> bool {
-        let tiles: usize = self.blocks.iter().flatten().map(|block| block.tiles * block.rows).sum();
-        tiles * (15 * shared).saturating_sub(110) > 40 * words
+        let tiles = self.count();
+        let faster = tiles * (15 * shared).saturating_sub(110) > 40 * words;
+        faster && (!self.overruns || tiles == 1)
     }
 
-    /// Runs `program`, whose channels are `channels` of `y`, over the plane.
+    /// Runs `program`, whose channels are `channels` of `y`, over the plane. Channels are made in their
+    /// order.
     ///
     /// # Safety
-    /// The walk was made for `x` and `y`, and the offsets of `program` are those of its window.
+    /// The walk was made for `x` and `y`, and the offsets of `program` are those of its window. Two
+    /// channels were found to pay.
     pub(super) unsafe fn run(
-        &self,
+        &mut self,
         program: *const u32,
-        low: u8,
-        x: &Source,
         y: &mut Sink,
         channels: [(usize, Channel); 2],
     ) {
-        let planes = y.planes;
-        let low = u32::from(low) * 0x0101_0101;
-        for block in self.blocks.iter().flatten() {
-            if self.gathered {
-                // SAFETY: as below.
-                unsafe { self.gather(block, program, low, x, y, channels) };
-                continue;
-            }
-            let (x_row, y_row) = (block.tiles * self.step, block.tiles * TILE);
-            // SAFETY: `fits` saw that no tile leaves input and output.
-            unsafe {
-                let start = x.bytes.as_ptr().add(block.x);
-                let [first, last] = channels.map(|(channel, epilogue)| {
-                    let at = channel * planes.plane() + block.y;
-                    Channel { y: y.bytes.as_mut_ptr().add(at), ..epilogue }
-                });
-                self.routine()(&Tiles {
-                    program,
-                    x: start,
-                    x_end: start.add(x_row),
-                    x_row,
-                    x_skip: self.x_stride.wrapping_sub(x_row),
-                    y_skip: self.y_stride.wrapping_sub(y_row),
-                    rows: block.rows,
-                    low,
-                    first,
-                    last,
-                });
-            }
+        let (plane, base) = (y.planes.plane(), y.bytes.as_mut_ptr());
+        let [(one, first), (two, last)] = channels;
+        // The last channel, if it is the lower one, would write over what the first one made.
+        let lower = self.overruns && two < one;
+        let mut aside = [0_u8; TILE];
+        for (tiles, block) in self.tiles.iter_mut().zip(&self.blocks) {
+            let (Some(tiles), Some(block)) = (tiles, block) else { continue };
+            let at = |channel: usize| base.wrapping_add(channel * plane + block.y);
+            tiles.program = program;
+            tiles.first = Channel { y: at(one), ..first };
+            tiles.last = Channel { y: if lower { aside.as_mut_ptr() } else { at(two) }, ..last };
+            // SAFETY: `fits` saw that no tile leaves input and output; a single tile is put aside.
+            unsafe { tiles::run(tiles) };
+        }
+        if lower {
+            let start = y.planes.row_start(two, 0);
+            let outputs = y.bytes.get_mut(start..start + self.flat()).unwrap_or_default();
+            outputs.iter_mut().zip(aside).for_each(|(output, made)| *output = made);
         }
     }
 
-    fn routine(&self) -> unsafe extern "C" fn(*const Tiles) {
-        if self.step == TILE { tiles::every_word } else { tiles::every_other_word }
-    }
-
-    /// Makes some tiles after the other in a buffer and copies what lies under columns of the output.
-    ///
-    /// # Safety
-    /// As [`Walk::run`].
-    unsafe fn gather(
-        &self,
-        block: &Block,
-        program: *const u32,
-        low: u32,
-        x: &Source,
-        y: &mut Sink,
-        channels: [(usize, Channel); 2],
-    ) {
-        let mut buffers = [[0_u8; GATHERED * TILE]; 2];
-        let by_rows = block.rows > 1;
-        let count = block.tiles.max(block.rows);
-        let (x_skip, x_step) =
-            if by_rows { (self.x_stride.wrapping_sub(TILE), self.x_stride) } else { (0, TILE) };
-        for begin in (0..count).step_by(GATHERED) {
-            let made = (count - begin).min(GATHERED);
-            let [one, two] = &mut buffers;
-            let [(one_channel, first), (two_channel, last)] = channels;
-            let x_row = if by_rows { TILE } else { made * TILE };
-            // SAFETY: `fits` saw that no tile leaves the input; the buffers hold the tiles.
-            unsafe {
-                let start = x.bytes.as_ptr().add(block.x + begin * x_step);
-                tiles::every_word(&Tiles {
-                    program,
-                    x: start,
-                    x_end: start.add(x_row),
-                    x_row,
-                    x_skip,
-                    y_skip: 0,
-                    rows: if by_rows { made } else { 1 },
-                    low,
-                    first: Channel { y: one.as_mut_ptr(), ..first },
-                    last: Channel { y: two.as_mut_ptr(), ..last },
-                });
-            }
-            if one_channel != two_channel {
-                self.scatter(one, by_rows, begin, made, one_channel, y);
-            }
-            self.scatter(two, by_rows, begin, made, two_channel, y);
-        }
-    }
-
-    /// Copies `count` tiles from the `begin`th on to `channel`: a row each, or what they hold of rows
-    /// that lie as in the input.
-    fn scatter(
-        &self,
-        made: &[u8],
-        by_rows: bool,
-        begin: usize,
-        count: usize,
-        channel: usize,
-        y: &mut Sink,
-    ) {
-        let stride = if by_rows { TILE } else { self.x_stride };
-        let len = count * TILE;
-        let start = begin * TILE;
-        let mut row = start.checked_div(stride).unwrap_or(0);
-        let column = start - row * stride;
-        let mut from = 0;
-        let mut to = y.planes.row_start(channel, row);
-        if column > 0 {
-            // What is left of a row that the tiles before began.
-            let count = self.row.saturating_sub(column).min(len);
-            let outputs = y.bytes.get_mut(to + column..to + column + count);
-            if let (Some(outputs), Some(made)) = (outputs, made.get(..count)) {
-                copy_bytes(made, outputs);
-            }
-            from = stride - column;
-            (row, to) = (row + 1, to + self.y_stride);
-        }
-        let whole = (self.rows - row.min(self.rows))
-            .min((len + stride - self.row).saturating_sub(from).checked_div(stride).unwrap_or(0));
-        let (made_end, to_end) = (from + whole * stride, to + whole * self.y_stride);
-        let inside = made_end <= made.len() + stride - self.row
-            && to_end <= y.bytes.len() + self.y_stride - self.row;
-        if whole > 0 && inside {
-            // SAFETY: the last of the whole rows ends inside of both.
-            unsafe {
-                let (made, to) = (made.as_ptr().add(from), y.bytes.as_mut_ptr().add(to));
-                copy_whole_rows(made, stride, to, self.y_stride, self.row, whole);
-            }
-        }
-        (from, to, row) = (made_end, to_end, row + whole);
-        if from < len && row < self.rows {
-            let count = self.row.min(len - from);
-            let outputs = y.bytes.get_mut(to..to + count);
-            if let (Some(outputs), Some(made)) = (outputs, made.get(from..from + count)) {
-                copy_bytes(made, outputs);
-            }
-        }
-    }
-}
-
-/// Copies rows of `width` bytes.
-///
-/// # Safety
-/// `rows` rows, the strides apart, can be read and written.
-#[inline(never)]
-unsafe fn copy_whole_rows(
-    mut from: *const u8,
-    from_stride: usize,
-    mut to: *mut u8,
-    to_stride: usize,
-    width: usize,
-    rows: usize,
-) {
-    for _ in 0..rows {
-        // SAFETY: at most `width` bytes of a row, by the caller.
-        unsafe {
-            let mut at = 0;
-            while at + 4 <= width {
-                to.add(at)
-                    .cast::<u32>()
-                    .write_unaligned(from.add(at).cast::<u32>().read_unaligned());
-                at += 4;
-            }
-            while at < width {
-                *to.add(at) = *from.add(at);
-                at += 1;
-            }
-        }
-        (from, to) = (from.wrapping_add(from_stride), to.wrapping_add(to_stride));
+    /// Bytes from a plane's first output to behind its last.
+    fn flat(&self) -> usize {
+        (self.rows - 1) * self.y_stride + self.row
     }
 }
