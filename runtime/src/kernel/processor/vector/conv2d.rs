@@ -352,24 +352,38 @@ fn zeroed(bytes: &mut [MaybeUninit<u8>], length: usize) -> &mut [u8] {
 
 /// Copies `rows` rows of `length` bytes in order, and maybe some of what follows each.
 #[inline(always)]
-fn copy_rows(from: &[u8], pitch: usize, to: &mut [u8], stride: usize, length: usize, rows: usize) {
-    let (whole, before) = (length.next_multiple_of(PIECE), rows.saturating_sub(1));
+fn copy_rows(
+    from: &[u8],
+    pitch: usize,
+    to: &mut [u8],
+    stride: usize,
+    mut length: usize,
+    mut rows: usize,
+) {
+    if pitch == stride {
+        length += rows.saturating_sub(1) * pitch;
+        rows = 1;
+    }
+    let (pieces, before) = (length.div_ceil(PIECE), rows.saturating_sub(1));
+    let whole = pieces * PIECE;
     if before * pitch + whole <= from.len() && before * stride + whole <= to.len() {
         for row in 0..rows {
-            for at in (0..whole).step_by(PIECE) {
+            for piece in 0..pieces {
                 // SAFETY: no row is beyond the last, and that one ends, in whole pieces, within
                 // both slices.
                 unsafe {
-                    let piece: *const [u8; PIECE] = from.as_ptr().add(row * pitch + at).cast();
-                    *to.as_mut_ptr().add(row * stride + at).cast() = *piece;
+                    let from = from.as_ptr().add(row * pitch + piece * PIECE);
+                    let to = to.as_mut_ptr().add(row * stride + piece * PIECE);
+                    *to.cast::<[u8; PIECE]>() = *from.cast();
                 }
             }
         }
         return;
     }
     for row in 0..rows {
-        let from = from.iter().skip(row * pitch).take(length);
-        to.iter_mut().skip(row * stride).zip(from).for_each(|(to, from)| *to = *from);
+        let from = from.get(row * pitch..).unwrap_or(&[]).iter().take(length);
+        let to = to.get_mut(row * stride..).unwrap_or(&mut []);
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     }
 }
 

@@ -4,11 +4,14 @@ use core::mem::MaybeUninit;
 
 use crate::kernel::Planes;
 use crate::layer::{Source, Window};
-use crate::mask::{GapRow, Row, Rows, WordRow};
+use crate::mask::{GapRow, RiceRow, Row, Rows, WordRow};
 use crate::random::{WORD, bit_of};
 
 /// Most inputs of a row that has lists: 512 channels under 3×3. Whole blocks.
 pub(super) const MOST_INPUTS: usize = 4608;
+
+/// Mask words of the longest row.
+const WORDS: usize = MOST_INPUTS / WORD;
 
 /// Mask bits that are looked at in one go.
 const BLOCK: usize = 2 * WORD;
@@ -27,6 +30,8 @@ pub(super) struct Lists<'p> {
     planes: &'p Planes,
     window: &'p Window,
     table: Table,
+    /// Sign words of a row.
+    signs: [u32; WORDS],
     plus: List,
     minus: List,
     /// The first of [`LEVELS`] that the weights have.
@@ -37,7 +42,7 @@ impl<'p> Lists<'p> {
     /// Lists for `window` over maps like `planes`.
     pub(super) fn new(planes: &'p Planes, window: &'p Window) -> Self {
         let (plus, minus) = (List::new(), List::new());
-        Self { planes, window, table: Table::new(), plus, minus, largest: 0 }
+        Self { planes, window, table: Table::new(), signs: [0; WORDS], plus, minus, largest: 0 }
     }
 
     /// Reads the next row, whose weights are no stored ones; `None` after the last. Inputs beyond
@@ -45,7 +50,7 @@ impl<'p> Lists<'p> {
     #[inline(always)]
     pub(super) fn read(&mut self, rows: &mut Rows) -> Option<()> {
         let mut row = rows.next_row_inline()?;
-        let Self { table, plus, minus, .. } = self;
+        let Self { table, signs, plus, minus, .. } = self;
         match row {
             Row::Words(_) => table.fill(self.planes, self.window, Order::Bits),
             Row::Rice(_) | Row::Gaps(_) => table.fill(self.planes, self.window, Order::Inputs),
@@ -61,14 +66,8 @@ impl<'p> Lists<'p> {
                 Row::Words(row) => words(row, level, table, plus, minus),
                 Row::Gaps(row) => gaps(row, table, plus, minus),
                 Row::Rice(row) => {
-                    let mut pass = row.clone();
-                    pass.visit(|(input, weight)| match weight.abs() == level {
-                        true if weight > 0 => plus.push(table.at(input)),
-                        true => minus.push(table.at(input)),
-                        false => {}
-                    });
-                    if level == 1 {
-                        *row = pass;
+                    if !codes(row, table, signs, plus, minus) {
+                        coded_level(row, level, table, plus, minus);
                     }
                 }
             }
@@ -101,7 +100,6 @@ impl<'p> Lists<'p> {
 /// Adds the kept weights ±`level` of a row that has mask words.
 #[inline(always)]
 fn words(row: &WordRow, level: i32, table: &Table, plus: &mut List, minus: &mut List) {
-    const WORDS: usize = MOST_INPUTS / WORD;
     let filled = table.filled();
     let (mut masks, mut signs) = ([0; WORDS], [0; WORDS]);
     let words = (filled.len() / WORD).min(WORDS);
@@ -113,6 +111,48 @@ fn words(row: &WordRow, level: i32, table: &Table, plus: &mut List, minus: &mut 
             [masks, signs].map(|words| u64::from(words[0]) | u64::from(words[1]) << WORD);
         plus.push_bits(masks & !signs, block);
         minus.push_bits(masks & signs, block);
+    }
+}
+
+/// Adds the kept weights ±1 of a row of Rice codes; `false`, and nothing done, for other weights.
+#[inline(always)]
+fn codes(
+    row: &mut RiceRow,
+    table: &Table,
+    signs: &mut [u32; WORDS],
+    plus: &mut List,
+    minus: &mut List,
+) -> bool {
+    let filled = table.filled();
+    let signs = &mut signs[..(filled.len() / WORD).min(WORDS)];
+    let mut counts = [plus.count, minus.count];
+    let (plus_slots, minus_slots) = (&mut plus.slots, &mut minus.slots);
+    let done = row.visit_inputs(signs, |input, signs| {
+        let input = input as usize;
+        let [first, second] = counts;
+        let slots = (plus_slots.get_mut(first), minus_slots.get_mut(second));
+        let weight = (filled.get(input), signs.get(input / WORD));
+        if let ((Some(plus), Some(minus)), (Some(offset), Some(signs))) = (slots, weight) {
+            // Into both: which one counts cannot be foreseen.
+            (*plus, *minus) = (*offset, *offset);
+            let is_minus = (signs >> bit_of(input % WORD) & 1) as usize;
+            counts = [first + (is_minus ^ 1), second + is_minus];
+        }
+    });
+    [plus.count, minus.count] = counts;
+    done
+}
+
+/// Adds the kept weights ±`level` of a row of Rice codes, and reads it to its end with the last level.
+fn coded_level(row: &mut RiceRow, level: i32, table: &Table, plus: &mut List, minus: &mut List) {
+    let mut pass = row.clone();
+    pass.visit(|(input, weight)| match weight.abs() == level {
+        true if weight > 0 => plus.push(table.at(input)),
+        true => minus.push(table.at(input)),
+        false => {}
+    });
+    if level == 1 {
+        *row = pass;
     }
 }
 

@@ -4,10 +4,11 @@
 use super::Vector;
 use crate::epilogue::Affine;
 use crate::kernel::Placed;
+use crate::kernel::reference::average;
 use crate::layer::{Add, Pool, PoolKind, Window};
 
-/// The maximum under 2×2 by 2; `false`, and nothing done, for other pools and for rows shorter than
-/// a vector.
+/// The maximum under 2×2 by 2, and the average of a whole map; `false`, and nothing done, for other
+/// pools and for rows shorter than a vector.
 ///
 /// # Safety
 /// See [`super`].
@@ -19,6 +20,13 @@ pub(in crate::kernel::processor) unsafe fn pool<V: Vector>(
     y: Placed,
 ) -> bool {
     let bands = y.planes.bands;
+    let [height, width] = pool.window.kernel.map(usize::from);
+    let all = (y.planes.height, y.planes.width) == (1, 1)
+        && (height, width) == (x.planes.height, x.planes.width);
+    if all && pool.kind == PoolKind::Average && x.planes.bands == 1 {
+        average_of_all(memory, x, y, pool.window.area());
+        return true;
+    }
     let halving = pool.window == Window::square(2, 2, 0) && pool.kind == PoolKind::Max;
     if !halving || x.planes.bands != bands || y.planes.row_bytes() < V::BYTES {
         return false;
@@ -51,6 +59,25 @@ pub(in crate::kernel::processor) unsafe fn pool<V: Vector>(
         }
     }
     true
+}
+
+/// The average of each channel of a plain map.
+#[inline(always)]
+fn average_of_all(memory: &mut [u8], x: Placed, y: Placed, area: u32) {
+    let (plane, stride, width) = (x.planes.plane(), x.planes.stride(), x.planes.width);
+    for channel in 0..y.planes.channels {
+        let rows = memory.get(x.row_start(channel, 0)..).unwrap_or(&[]);
+        let sum_of = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+        let sum = if stride == width {
+            sum_of(rows.get(..plane).unwrap_or(&[]))
+        } else {
+            let rows = rows.chunks(stride).take(x.planes.height);
+            rows.map(|row| sum_of(row.get(..width).unwrap_or(row))).sum()
+        };
+        if let Some(byte) = memory.get_mut(y.row_start(channel, 0)) {
+            *byte = average(sum as i32, area);
+        }
+    }
 }
 
 /// A vector of maxima from two rows; `false` where the memory ends.
