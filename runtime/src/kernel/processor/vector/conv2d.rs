@@ -25,7 +25,7 @@ const LARGEST: usize = 32;
 const MOST_UNITS: usize = 1024;
 
 /// Largest input that is copied where vectors would read beyond its end.
-const COPY: usize = 8192;
+const COPY: usize = 32_768;
 
 /// Bytes that are copied at once from the buffer.
 const PIECE: usize = 16;
@@ -406,8 +406,12 @@ impl Group<'_> {
     #[inline(always)]
     unsafe fn make<V: Vector, S: Steps>(&self, units: &[Unit], rule: &V::Rule, buffer: &mut [u8]) {
         const AT_ONCE: usize = 4;
+        // Units are in the order of their inputs.
+        let within = units.partition_point(|unit| self.inputs::<V, S, 1>(&[*unit]).is_some());
+        let (units, beyond) = units.split_at_checked(within).unwrap_or_default();
+        beyond.iter().for_each(|unit| self.single::<S>(*unit, S::made::<V>(), buffer));
         let (fours, rest) = units.as_chunks::<AT_ONCE>();
-        // SAFETY: as for this function.
+        // SAFETY: as for this function; `inputs` were good for each.
         unsafe {
             for units in fours {
                 self.some::<V, S, AT_ONCE>(units, rule, buffer);
@@ -442,10 +446,7 @@ impl Group<'_> {
         rule: &V::Rule,
         buffer: &mut [u8],
     ) {
-        let Some(from) = self.inputs::<V, S, N>(units) else {
-            units.iter().for_each(|unit| self.single::<S>(*unit, S::made::<V>(), buffer));
-            return;
-        };
+        let Some(from) = self.inputs::<V, S, N>(units) else { return };
         // SAFETY: as for this function; `from` are good for every offset.
         unsafe {
             let mut sums = [[V::zero(); 2]; N];

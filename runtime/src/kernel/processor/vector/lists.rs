@@ -199,17 +199,19 @@ impl Table {
         let inputs = (planes.channels * area).min(MOST_INPUTS);
         let filled = inputs.next_multiple_of(BLOCK);
         self.slots.iter_mut().take(filled).for_each(|slot| *slot = Slot::new(0));
-        let [height, width] = window.kernel.map(usize::from);
         let (plane, left) = (planes.plane(), window.padding[1].into());
-        let taps = (0..height).flat_map(|y| (0..width).map(move |x| planes.tap(left, y, x)));
-        let offsets = (0..planes.channels)
-            .flat_map(|channel| taps.clone().map(move |tap| (channel * plane + tap) as u32));
-        for (input, offset) in offsets.take(inputs).enumerate() {
-            let slot = match order {
-                Order::Inputs => input,
-                Order::Bits => input / WORD * WORD + bit_of(input % WORD) as usize,
-            };
-            self.slots[slot] = Slot::new(offset);
+        let width = usize::from(window.kernel[1]).max(1);
+        // Taps by taps: one channel after the other.
+        for tap in 0..area {
+            let mut offset = planes.tap(left, tap / width, tap % width) as u32;
+            for input in (tap..inputs).step_by(area) {
+                let slot = match order {
+                    Order::Inputs => input,
+                    Order::Bits => input / WORD * WORD + bit_of(input % WORD) as usize,
+                };
+                self.slots[slot] = Slot::new(offset);
+                offset += plane as u32;
+            }
         }
         (self.order, self.filled) = (Some(order), filled);
     }
