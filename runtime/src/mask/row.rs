@@ -125,6 +125,29 @@ impl<'a> Rows<'a> {
         self.end_row();
     }
 
+    /// Mask and sign word of the next row, of at most 32 weights ±1: [`Rows::next_mask`], quicker.
+    #[cfg(seedmask_dsp)]
+    #[inline(always)]
+    pub(crate) fn next_word(&mut self) -> (u32, u32) {
+        if let (LayerMasks::Rice(reader), LayerValues::Signs(generator)) =
+            (&mut self.masks, &self.values)
+            && Family::Rice.is_linked()
+        {
+            let (inputs, row) = (self.layer.weights.inputs, self.row);
+            self.row += 1;
+            let start = row.wrapping_mul(inputs);
+            let mut mask = 0;
+            while reader.flat.wrapping_sub(start) < inputs {
+                mask |= 1 << bit_of(reader.flat.wrapping_sub(start) as usize);
+                reader.advance();
+            }
+            return (mask, generator.row(self.layer.first, row, 1).word(0));
+        }
+        let (mut mask, mut signs) = ([0], [0]);
+        self.next_mask(&mut mask, &mut signs);
+        (mask[0], signs[0])
+    }
+
     /// Mask and sign words of the row that stands next from word `first` on, as many as both slices hold;
     /// unused bits of masks are 0. A row is read from its first word on, one of
     /// [`Encoding::SignedGaps`] at once.

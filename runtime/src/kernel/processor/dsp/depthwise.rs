@@ -1,8 +1,10 @@
 //! One window a channel: a channel of at most 32 weights becomes a short list of taps on the stack,
 //! and [`super::window`] makes four columns of two rows at a time straight in the output.
 
+use core::mem::MaybeUninit;
+
 use super::holds;
-use super::rows::copy_plane;
+use super::rows::PlaneCopy;
 use super::window::{self, Entry, Handlers, Run};
 use crate::epilogue::{Affine, HALF};
 use crate::kernel::{Channelwise, Convolution, General, Kernels};
@@ -26,9 +28,10 @@ pub(super) fn depthwise(
         return General::depthwise(conv, memory, maps);
     };
     let base = memory.as_mut_ptr();
+    let mut frame = MaybeUninit::uninit();
     for channel in 0..maps.y.planes.channels {
         // SAFETY: `memory` is the one that `new` looked at.
-        unsafe { layer.make(conv, base, maps, channel) };
+        unsafe { layer.make(conv, base, maps, channel, &mut frame) };
     }
     Some(())
 }
@@ -52,6 +55,7 @@ struct Layer {
     stride: usize,
     width: usize,
     height: usize,
+    copy: PlaneCopy,
     handlers: &'static Handlers,
 }
 
@@ -81,6 +85,7 @@ impl Layer {
             stride: to.stride(),
             width: to.width,
             height: to.height,
+            copy: PlaneCopy::new(&maps.x.planes, copy),
             handlers: window::handlers(),
         };
         // The last tile of a map narrower than its columns reaches beyond it.
@@ -114,22 +119,52 @@ impl Layer {
         base: *mut u8,
         maps: &Channelwise,
         channel: usize,
+        frame: &mut MaybeUninit<Frame>,
     ) {
         let affine = conv.epilogue.row(conv.first + channel);
-        let (mut mask, mut signs) = ([0], [0]);
-        conv.rows.next_mask(&mut mask, &mut signs);
-        let (plus, minus) = (mask[0] & !signs[0], mask[0] & signs[0]);
+        let (mask, signs) = conv.rows.next_word();
         // SAFETY: `new` saw that the maps lie in memory.
         unsafe {
             let y = base.add(maps.y.row_start(channel, 0));
-            if plus | minus == 0 {
+            if mask == 0 {
                 self.fill(y, affine.activation(0, conv.low));
                 return;
             }
-            let from = base.add(maps.x.row_start(channel, 0));
-            copy_plane(from, &maps.x.planes, base.add(maps.copy.start), &maps.copy.planes);
-            let x = base.add(maps.copy.start + self.corner);
-            self.sums(x, y, plus, minus, affine, conv.low);
+            let copy = base.add(maps.copy.start);
+            self.copy.plane(base.add(maps.x.row_start(channel, 0)), copy);
+            let frame = frame.as_mut_ptr();
+            let taps = self.list(&raw mut (*frame).entries, mask & !signs, mask & signs);
+            let run = &raw mut (*frame).run;
+            (*run).list = taps.list;
+            self.set_rule(run, affine, taps.negated, conv.low);
+            self.sums(run, copy.add(self.corner + taps.offset), y);
+        }
+    }
+
+    /// Sets the epilogue of sums of 16 bits, or of these with the opposite sign.
+    ///
+    /// # Safety
+    /// `run` can be written.
+    #[inline(always)]
+    unsafe fn set_rule(&self, run: *mut Run, affine: Affine, negated: bool, low: u8) {
+        /// Bits cut off a product.
+        const CUT: u32 = 13;
+        const MASK: u32 = (1 << CUT) - 1;
+        let scale = if negated { -affine.scale } else { affine.scale };
+        let shift = affine.shift + HALF;
+        // What is cut off cannot carry where it is 0 in all products or in the shift.
+        let whole = scale as u32 & MASK == 0 || shift as u32 & MASK == 0;
+        // SAFETY: the caller's.
+        unsafe {
+            (*run).scale = scale << 3;
+            (*run).shift = (shift >> CUT) as i32;
+            (*run).exact = 0;
+            if !whole || low > 0 || scale.unsigned_abs() >= 1 << 28 {
+                (*run).exact = 1;
+                (*run).low = low.into();
+                (*run).exact_scale = scale;
+                (*run).exact_shift = [shift as u32, (shift >> 32) as u32];
+            }
         }
     }
 
@@ -148,64 +183,25 @@ impl Layer {
         }
     }
 
+    /// Makes all outputs of a plane.
+    ///
     /// # Safety
-    /// `x` points at the first window of the copy, `y` at the first output of a plane.
+    /// `x` points at the first window of the copy, or at its only tap, `y` at the first output of a plane;
+    /// list and epilogue are set.
     #[inline(always)]
-    unsafe fn sums(
-        &self,
-        x: *const u8,
-        y: *mut u8,
-        plus: u32,
-        minus: u32,
-        affine: Affine,
-        low: u8,
-    ) {
-        let mut frame = core::mem::MaybeUninit::<Frame>::uninit();
-        let frame = frame.as_mut_ptr();
-        let pairs = self.height / 2;
-        let (below, y_below) = if pairs == 0 { (0, 0) } else { (self.down, self.stride) };
-        // SAFETY: the frame has room for the end and for half as many pairs as a word has bits; tiles
-        // begin at rows up to the last but one, and at columns up to the fourth from the end.
+    unsafe fn sums(&self, run: *mut Run, x: *const u8, y: *mut u8) {
+        let last = self.height - 1;
+        // SAFETY: tiles begin at rows up to the last but one, and at columns up to the fourth from the end.
         unsafe {
-            let taps = self.list((&raw mut (*frame).entries).cast(), plus, minus);
-            let rule = Rule::new(affine, taps.negated, low);
-            let run = &raw mut (*frame).run;
-            let x = x.add(taps.offset);
-            let (x_back, y_back) = (pairs * 2 * below, pairs * 2 * y_below);
-            let left = self.width as i32 - COLUMNS as i32;
-            run.write(Run {
-                exact: rule.exact.into(),
-                y_below,
-                x_step: 2 * below,
-                list: taps.list,
-                x_end: x.add(x_back),
-                x,
-                x_below: x.add(below),
-                scale: rule.scale,
-                shift: rule.shift,
-                y,
-                left,
-                x_back,
-                y_back,
-                low: low.into(),
-                exact_scale: rule.exact_scale,
-                exact_shift: rule.exact_shift,
-            });
             // Where a row is narrower than a tile, the last one's end lies behind the plane.
-            let last = self.height - 1;
-            let behind = y.add(last * self.stride + self.width).cast::<u32>();
             let narrow = self.width < COLUMNS;
+            let behind = y.add(last * self.stride + self.width).cast::<u32>();
             let saved = if narrow { behind.read_unaligned() } else { 0 };
-            window::run(run);
-            if self.height % 2 == 1 && pairs > 0 {
+            self.rows(run, x, y, self.height / 2);
+            if self.height % 2 == 1 && last > 0 {
                 // The last row together with the one before, once more.
-                let x = x.add((last - 1) * self.down);
-                ((*run).x, (*run).x_below) = (x, x.add(self.down));
-                (*run).x_end = x.add(2 * self.down);
-                (*run).y = y.add((last - 1) * self.stride);
-                (*run).left = left;
-                ((*run).x_back, (*run).y_back) = (2 * self.down, 2 * self.stride);
-                window::run(run);
+                let before = last - 1;
+                self.rows(run, x.add(before * self.down), y.add(before * self.stride), 1);
             }
             if narrow {
                 behind.write_unaligned(saved);
@@ -213,12 +209,34 @@ impl Layer {
         }
     }
 
+    /// Makes pairs of rows; with none the only row of the map.
+    ///
+    /// # Safety
+    /// As for [`Layer::sums`].
+    #[inline(always)]
+    unsafe fn rows(&self, run: *mut Run, x: *const u8, y: *mut u8, pairs: usize) {
+        let (below, y_below) = if pairs == 0 { (0, 0) } else { (self.down, self.stride) };
+        // SAFETY: the caller's.
+        unsafe {
+            (*run).y_below = y_below;
+            (*run).x_step = 2 * below;
+            (*run).x = x;
+            (*run).x_below = x.add(below);
+            (*run).x_back = pairs * 2 * below;
+            (*run).x_end = x.add(pairs * 2 * below);
+            (*run).y = y;
+            (*run).y_back = pairs * 2 * y_below;
+            (*run).left = self.width as i32 - COLUMNS as i32;
+            window::run(run);
+        }
+    }
+
     /// Writes the taps, at least one.
     ///
     /// # Safety
-    /// There is room for [`ENTRIES`].
+    /// `entries` can be written.
     #[inline(always)]
-    unsafe fn list(&self, entries: *mut Entry, mut plus: u32, mut minus: u32) -> Taps {
+    unsafe fn list(&self, entries: *mut [Entry; ENTRIES], mut plus: u32, mut minus: u32) -> Taps {
         if (plus | minus).is_power_of_two() {
             // SAFETY: there is a bit.
             let offset = unsafe { self.next(&mut (plus | minus)) } as usize;
@@ -239,7 +257,7 @@ impl Layer {
         // From the last to the first.
         // SAFETY: 32 bits are at most 16 pairs, or a tap at the end and less.
         unsafe {
-            let last = entries.add(ENTRIES - 1);
+            let last = entries.cast::<Entry>().add(ENTRIES - 1);
             let mut at = last;
             let mut of_end = Entry { taps: [0; 2], then: end };
             while rest != 0 {
@@ -284,35 +302,4 @@ struct Taps {
     offset: usize,
     /// Whether sums have the opposite sign.
     negated: bool,
-}
-
-/// The epilogue as [`Run`] has it.
-struct Rule {
-    exact: bool,
-    scale: i32,
-    shift: i32,
-    exact_scale: i32,
-    exact_shift: [u32; 2],
-}
-
-impl Rule {
-    /// Of sums of 16 bits, or of these with the opposite sign.
-    #[inline(always)]
-    fn new(affine: Affine, negated: bool, low: u8) -> Self {
-        /// Bits cut off a product.
-        const CUT: u32 = 13;
-        let scale = if negated { -affine.scale } else { affine.scale };
-        let shift = affine.shift + HALF;
-        // What is cut off cannot carry where it is 0 in all products or in the shift.
-        let whole = (scale | 1 << CUT).trailing_zeros() >= CUT
-            || (shift as u32 | 1 << CUT).trailing_zeros() >= CUT;
-        let exact = !whole || low > 0 || scale.unsigned_abs() >= 1 << 28;
-        Self {
-            exact,
-            scale: scale << 3,
-            shift: (shift >> CUT) as i32,
-            exact_scale: scale,
-            exact_shift: [shift as u32, (shift >> 32) as u32],
-        }
-    }
 }

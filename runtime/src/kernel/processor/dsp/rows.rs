@@ -19,58 +19,94 @@ pub(super) fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
     if !alike {
         return copy::relayout(memory, x, y);
     }
+    let copy = PlaneCopy::new(from, to);
+    let base = memory.as_mut_ptr();
     for channel in 0..to.channels {
-        let base = memory.as_mut_ptr();
         // SAFETY: both maps lie in memory, and share no byte.
         unsafe {
             let target = base.add(y.start + channel * to.plane());
-            copy_plane(base.add(x.row_start(channel, 0)), from, target, to);
+            copy.plane(base.add(x.row_start(channel, 0)), target);
         }
     }
 }
 
-/// Copies a plain plane to another, or to a split one, without its halo. `from` is the first element,
-/// `to` the first byte of the halo above the other.
-///
+/// How a plain plane is copied to another, or to a split one, without its halo.
+#[derive(Clone, Copy)]
+pub(super) struct PlaneCopy {
+    from_stride: usize,
+    to_stride: usize,
+    /// Where the first columns lie in the target, of even and odd ones if it is split.
+    first: usize,
+    second: Option<usize>,
+    width: usize,
+    rows: usize,
+}
+
+impl PlaneCopy {
+    pub(super) fn new(x: &Planes, y: &Planes) -> Self {
+        let (start, half) = (y.row_start(0, 0), y.stride() / 2);
+        // The first column is an even or an odd one of the row with its halo.
+        let [first, second] = [y.pad, y.pad + 1].map(|at| start + at % 2 * half + at / 2);
+        Self {
+            from_stride: x.stride(),
+            to_stride: y.stride(),
+            first: if y.split { first } else { start },
+            second: y.split.then_some(second),
+            width: x.width,
+            rows: x.height,
+        }
+    }
+
+    /// Copies from the first element to the halo above the other.
+    ///
+    /// # Safety
+    /// Both planes lie in memory, with a row at least, and share no byte.
+    #[inline(always)]
+    pub(super) unsafe fn plane(&self, from: *const u8, to: *mut u8) {
+        let &Self { from_stride, to_stride, width, rows, .. } = self;
+        // SAFETY: the caller's.
+        unsafe {
+            let first = to.add(self.first);
+            match self.second.map(|second| to.add(second)) {
+                None if width > 1 => copy_rows(from, first, width, rows, from_stride, to_stride),
+                Some(second) if width >= 4 => {
+                    let even = width & !1;
+                    deal_rows(from, first, even, rows, from_stride, to_stride, second);
+                    if width > even {
+                        let (from, to) = (from.add(even), first.add(even / 2));
+                        copy_column(from, to, rows, from_stride, to_stride);
+                    }
+                }
+                second => {
+                    let targets = [first, second.unwrap_or(first)];
+                    for column in 0..width {
+                        let to = targets[column % 2].add(column / 2);
+                        copy_column(from.add(column), to, rows, from_stride, to_stride);
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// # Safety
-/// Both planes lie in memory, and share no byte.
-pub(super) unsafe fn copy_plane(from: *const u8, x: &Planes, to: *mut u8, y: &Planes) {
-    let (width, rows) = (x.width, x.height);
-    let (from_stride, to_stride) = (x.stride(), y.stride());
-    // SAFETY: the caller's.
-    unsafe {
-        let to = to.add(y.row_start(0, 0));
-        if y.split {
-            // The first column is an even or an odd one of the row with its halo.
-            let half = to_stride / 2;
-            let [first, second] = [y.pad, y.pad + 1].map(|at| to.add(at % 2 * half + at / 2));
-            // Four columns at a time, an even count of them; then single ones.
-            let even = width & !1;
-            if even >= 4 {
-                deal_rows(from, first, even, rows, from_stride, to_stride, second);
-            }
-            let dealt = if even >= 4 { even } else { 0 };
-            for row in 0..rows {
-                for column in dealt..width {
-                    let target = if column % 2 == 0 { first } else { second };
-                    *target.add(row * to_stride + column / 2) =
-                        *from.add(row * from_stride + column);
-                }
-            }
-        } else if width >= 4 {
-            copy_rows(from, to, width, rows, from_stride, to_stride);
-        } else {
-            for row in 0..rows {
-                for column in 0..width {
-                    *to.add(row * to_stride + column) = *from.add(row * from_stride + column);
-                }
-            }
-        }
+/// As for [`copy_rows`], of a byte a row.
+#[inline(never)]
+unsafe fn copy_column(
+    from: *const u8,
+    to: *mut u8,
+    rows: usize,
+    from_stride: usize,
+    to_stride: usize,
+) {
+    for row in 0..rows {
+        // SAFETY: the caller's.
+        unsafe { *to.add(row * to_stride) = *from.add(row * from_stride) }
     }
 }
 
-/// Copies rows of `width` bytes, at least 4, four bytes at a time; the last four may lie partly in those
-/// before.
+/// Copies rows of `width` bytes, at least 2, four bytes at a time; the last four may lie partly in those
+/// before. Two at a time where there are no four.
 ///
 /// # Safety
 /// At least one row; all rows can be read and written.
@@ -88,6 +124,7 @@ unsafe extern "C" fn copy_rows(
         "push {{r4-r10, lr}}",
         "ldrd r8, r9, [sp, #32]",
         "subs r2, r2, #4",
+        "bmi 8f",
         "cmp r2, #4",
         "bhi 2f",
         // Two words a row, or twice the same.
@@ -137,6 +174,19 @@ unsafe extern "C" fn copy_rows(
         "add r1, r1, r9",
         "subs r3, r3, #1",
         "bne 3b",
+        "pop {{r4-r10, pc}}",
+        // Two halves of a word a row.
+        "8:",
+        "adds r2, r2, #2",
+        "9:",
+        "ldrh r4, [r0]",
+        "ldrh r5, [r0, r2]",
+        "add r0, r0, r8",
+        "subs r3, r3, #1",
+        "strh r4, [r1]",
+        "strh r5, [r1, r2]",
+        "add r1, r1, r9",
+        "bne 9b",
         "pop {{r4-r10, pc}}",
     )
 }
