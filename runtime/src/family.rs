@@ -9,12 +9,16 @@ use crate::layer::{Layer, Source};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Family {
+    /// [`Layer::Conv2d`]: feature `conv2d`.
+    Conv2d,
     /// [`Layer::Depthwise`]: feature `depthwise`.
     Depthwise,
     /// [`Layer::Pool`]: feature `pool`.
     Pool,
     /// [`Layer::Add`]: feature `add`.
     Add,
+    /// [`Layer::Relayout`]: feature `relayout`, which those of all layers of maps bring along.
+    Relayout,
     /// [`Source::SeededMagnitudes`]: feature `magnitudes`.
     Magnitudes,
     /// [`Source::StoredInt8`]: feature `stored`.
@@ -27,14 +31,19 @@ pub enum Family {
     SeededMasks,
 }
 
+/// Whether any layer of maps is linked; without, no tensor has a halo, bands, or a place of another.
+pub(crate) const MAPS: bool = Family::Relayout.is_linked();
+
 impl Family {
     /// Whether this build has it.
     #[inline(always)]
     pub const fn is_linked(self) -> bool {
         match self {
+            Family::Conv2d => cfg!(feature = "conv2d"),
             Family::Depthwise => cfg!(feature = "depthwise"),
             Family::Pool => cfg!(feature = "pool"),
             Family::Add => cfg!(feature = "add"),
+            Family::Relayout => cfg!(feature = "relayout"),
             Family::Magnitudes => cfg!(feature = "magnitudes"),
             Family::Stored => cfg!(feature = "stored"),
             Family::Rice => cfg!(feature = "rice"),
@@ -46,9 +55,11 @@ impl Family {
     /// The cargo feature that links it.
     pub const fn feature(self) -> &'static str {
         match self {
+            Family::Conv2d => "conv2d",
             Family::Depthwise => "depthwise",
             Family::Pool => "pool",
             Family::Add => "add",
+            Family::Relayout => "relayout",
             Family::Magnitudes => "magnitudes",
             Family::Stored => "stored",
             Family::Rice => "rice",
@@ -60,10 +71,12 @@ impl Family {
     /// The family that `layer` needs and this build lacks, without its weights.
     pub(crate) fn missing_for_layer(layer: &Layer) -> Option<Self> {
         let family = match layer {
-            Layer::Dense(_) | Layer::Conv2d(_) | Layer::Relayout(_) => return None,
+            Layer::Dense(_) => return None,
+            Layer::Conv2d(_) => Family::Conv2d,
             Layer::Depthwise(_) => Family::Depthwise,
             Layer::Pool(_) => Family::Pool,
             Layer::Add(_) => Family::Add,
+            Layer::Relayout(_) => Family::Relayout,
         };
         family.missing()
     }

@@ -41,9 +41,9 @@
 //!
 //! # Features
 //! All families of layers, sources and encodings are linked by default. `default-features = false`
-//! leaves dense layers and convolutions over ±1 weights with full or raw masks; `depthwise`, `pool`,
-//! `add`, `magnitudes`, `stored`, `rice`, `gaps` and `seeded-masks` link a [`Family`] each. A file that
-//! needs one that is off is refused with [`ParseError::Disabled`].
+//! leaves dense layers over ±1 weights with full or raw masks; `conv2d`, `depthwise`, `pool`, `add`,
+//! `relayout` (which layers of maps bring along), `magnitudes`, `stored`, `rice`, `gaps` and
+//! `seeded-masks` link a [`Family`] each. A file that needs one that is off is refused with [`ParseError::Disabled`].
 //!
 //! `dsp`: use the DSP extension of an Armv8-M core that has it (most Cortex-M33, all M55 and M85); a
 //! Cortex-M4 or M7 always does. `write`: make artifacts (needs an allocator). `defmt`: `Format` for errors and outputs.

@@ -8,7 +8,7 @@
 //! both run in turns of [`JOINED`] channels, so that only so many of the output exist at a time.
 
 use crate::artifact::{MAX_TENSORS, Model, ParseError, Placement};
-use crate::family::Family;
+use crate::family::{Family, MAPS};
 use crate::kernel::{Planes, storage};
 use crate::layer::{Element, Layer, Tensor, TensorId};
 
@@ -147,7 +147,9 @@ impl Needs {
 /// Whether `next` adds something to the output of the convolution `layer` that this does not read.
 fn joins(layer: &Layer, next: &Layer) -> bool {
     match (layer, next) {
-        (Layer::Conv2d(conv), Layer::Add(add)) if Family::Add.is_linked() => {
+        (Layer::Conv2d(conv), Layer::Add(add))
+            if Family::Conv2d.is_linked() && Family::Add.is_linked() =>
+        {
             let inputs = [add.left, add.right];
             let of_this = inputs.iter().filter(|input| **input == conv.output).count();
             of_this == 1 && !inputs.contains(&conv.input)
@@ -164,7 +166,8 @@ pub(crate) fn part(tensor: &Tensor, joined: bool) -> Tensor {
 
 /// Layout of a tensor: its shape, halo and bands.
 pub(crate) fn planes(tensor: &Tensor, place: Placement) -> Option<Planes> {
-    Planes::new(tensor, place.pad).banded(place.bands)
+    let planes = Planes::new(tensor, place.pad);
+    if MAPS { planes.banded(place.bands) } else { Some(planes) }
 }
 
 /// Whether `layer` may write its output over its input `over`, given where both lie: a relayout that
@@ -176,6 +179,9 @@ pub(crate) fn in_place(
     input: (&Tensor, Placement),
     output: (&Tensor, Placement),
 ) -> bool {
+    if !MAPS {
+        return false;
+    }
     let (Some(x), Some(y)) = (planes(input.0, input.1), planes(output.0, output.1)) else {
         return false;
     };
@@ -206,6 +212,9 @@ pub(crate) fn in_place(
 
 /// Whether a layer can work between these layouts.
 pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &Planes) -> bool {
+    if !MAPS {
+        return true;
+    }
     let steps =
         |down: u8| x.bands == y.bands && (x.bands == 1 || x.rows() == usize::from(down) * y.rows());
     let split = x.split || y.split;
@@ -237,7 +246,8 @@ pub(crate) fn check(model: &Model<'_>, needs: &Needs) -> Result<(), ParseError> 
             return Err(ParseError::Halo { tensor: id, found: place.pad, expected });
         }
         let plain = id == 0 || id == model.output_id();
-        if planes(&tensor, place).is_none() || (plain && place.bands != 1) {
+        let plain = plain || !MAPS;
+        if (plain && place.bands != 1) || planes(&tensor, place).is_none() {
             return Err(ParseError::Bands { tensor: id, found: place.bands });
         }
         let part = part(&tensor, needs.life(id).joined);

@@ -4,6 +4,11 @@
 use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, bail};
+use seedmask::layer::Layer;
+use seedmask_benches::{
+    artifact,
+    cases::{Mask, SMALL, Variant},
+};
 use serde::Deserialize;
 
 use crate::{
@@ -16,6 +21,8 @@ use crate::{
 /// Which families of the runtime are linked.
 #[derive(Clone, Copy, Debug)]
 pub enum Families {
+    /// Dense layers with a mask bit a weight; compiled for the least flash.
+    Dense,
     /// What the demo's artifact needs: dense layers, convolutions, Rice codes; compiled for the
     /// least flash.
     Small,
@@ -23,22 +30,44 @@ pub enum Families {
     All,
 }
 
+/// Setting of cargo for the least flash.
+const SMALLEST: &str = "profile.release.opt-level=\"z\"";
+
 impl Families {
-    /// Name of the set in `firmware/budgets.toml`, and cargo's arguments for it.
-    fn name_and_arguments(self) -> (&'static str, &'static [&'static str]) {
+    /// Name of the set in `firmware/budgets.toml`.
+    fn name(self) -> &'static str {
         match self {
-            Self::Small => {
-                ("small", &["--no-default-features", "--config", "profile.release.opt-level=\"z\""])
-            }
-            Self::All => ("all", &[]),
+            Self::Dense => "dense",
+            Self::Small => "small",
+            Self::All => "all",
         }
     }
+
+    /// Cargo's arguments for it.
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Dense => &["--no-default-features", "--config", SMALLEST],
+            Self::Small => &["--no-default-features", "--features", "demo", "--config", SMALLEST],
+            Self::All => &[],
+        }
+    }
+}
+
+/// A network of one dense layer, for programs that can run nothing else.
+fn dense() -> Result<Content> {
+    let case = SMALL.iter().find(|case| matches!(case.layer, Layer::Dense(_)));
+    let case = case.context("the case table has no small dense layer")?;
+    let artifact = artifact::artifact(case, Variant::signs(Mask::CountedRaw, 50));
+    let path = firmware::scratch("dense.smk")?;
+    fs::write(&path, artifact.context("no artifact of the case")?)?;
+    Ok(Content { artifact: Some(path), ..Content::default() })
 }
 
 /// What a board may take with each set of families.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Budgets {
+    dense: Budget,
     small: Budget,
     all: Budget,
 }
@@ -64,7 +93,7 @@ pub struct Size {
 
 /// Prints the table; a board over its budget is an error.
 pub fn size(content: &Content) -> Result<()> {
-    let budgets = budgets()?;
+    let (budgets, dense) = (budgets()?, dense()?);
     println!(
         "{:<24} {:<8} {:>8} {:>8}   {:>8} {:>8}",
         "bytes", "families", "flash", "budget", "stack", "budget"
@@ -74,8 +103,12 @@ pub fn size(content: &Content) -> Result<()> {
         let budgets = budgets
             .get(board.name)
             .with_context(|| format!("firmware/budgets.toml has no [{}]", board.name))?;
-        for (families, budget) in [(Families::Small, budgets.small), (Families::All, budgets.all)] {
-            let (name, _) = families.name_and_arguments();
+        for (families, content, budget) in [
+            (Families::Dense, &dense, budgets.dense),
+            (Families::Small, content, budgets.small),
+            (Families::All, content, budgets.all),
+        ] {
+            let name = families.name();
             let size = measure(board, content, families)?;
             println!(
                 "{:<24} {name:<8} {:>8} {:>8}   {:>8} {:>8}",
@@ -94,8 +127,7 @@ pub fn size(content: &Content) -> Result<()> {
 
 /// Links and runs the bin `size` of a board with a set of families.
 pub fn measure(board: &Board, content: &Content, families: Families) -> Result<Size> {
-    let (_, arguments) = families.name_and_arguments();
-    let elf = firmware::build_with(board, "size", content, arguments)?;
+    let elf = firmware::build_with(board, "size", content, families.arguments())?;
     let log = qemu::run_plain(board, &elf)?;
     Ok(Size { flash: Elf::read(&elf)?.program(), stack: qemu::number(&log, "stack")? })
 }

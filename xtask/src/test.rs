@@ -16,10 +16,12 @@ use crate::{
 const SAMPLE: [&str; 2] = ["tests/data/fashion-mnist", "tests/data/mnist"];
 
 /// The runtime's features that can be left out, each of which must also do alone.
-const FAMILIES: [&str; 9] = [
+const FAMILIES: [&str; 11] = [
+    "conv2d",
     "depthwise",
     "pool",
     "add",
+    "relayout",
     "magnitudes",
     "stored",
     "rice",

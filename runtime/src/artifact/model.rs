@@ -229,7 +229,8 @@ impl<'a> Model<'a> {
 
     /// Whether a layer is a convolution that is joined with the sum behind it.
     pub(crate) fn joins(&self, layer: u8) -> bool {
-        self.joined.unbounded_shr(layer.into()) & 1 == 1
+        let possible = Family::Conv2d.is_linked() && Family::Add.is_linked();
+        possible && self.joined.unbounded_shr(layer.into()) & 1 == 1
     }
 
     /// Order and shapes of the graph; notes output and joined layers. Returns the bytes of stored

@@ -1,5 +1,6 @@
 //! How a tensor lies in the arena: planes of rows, with a halo of zero points around them.
 
+use crate::family::MAPS;
 use crate::layer::{Element, Tensor};
 
 /// Bands of a banded plane: as many as bytes in a word.
@@ -168,7 +169,7 @@ impl Planes {
     /// Writes every byte of the halo: the zero point around the map, and copies of the neighbouring
     /// rows around a band. The map itself must have been written.
     pub fn fill_halo(&self, bytes: &mut [u8]) {
-        if self.pad == 0 {
+        if self.pad == 0 || !MAPS {
             return;
         }
         let zero = self.zero_point;
@@ -254,6 +255,7 @@ pub const MAX_STORAGE: u32 = 1 << 24;
 /// without halo are rounded up to whole 32-byte blocks, so that dense kernels may read whole words past
 /// the end, and narrow and split maps have 16 bytes behind, so that kernels may go over rows in tiles of 16.
 pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
+    let (pad, bands) = if MAPS { (pad, bands) } else { (0, 1) };
     let (halo, split) = (u64::from(pad), bands == SPLIT);
     let bands = if split { 1 } else { u64::from(bands.max(1)) };
     let element = match tensor.element {

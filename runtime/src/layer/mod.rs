@@ -257,16 +257,18 @@ impl Layer {
     pub fn weights(&self, input: &Tensor, output: &Tensor) -> Option<Weights> {
         match self {
             Layer::Dense(layer) => Some(layer.weights(input, output)),
-            Layer::Conv2d(layer) => Some(layer.weights(input, output)),
-            Layer::Depthwise(layer) => Some(layer.weights(output)),
-            Layer::Pool(_) | Layer::Add(_) | Layer::Relayout(_) => None,
+            Layer::Conv2d(layer) if Family::Conv2d.is_linked() => {
+                Some(layer.weights(input, output))
+            }
+            Layer::Depthwise(layer) if Family::Depthwise.is_linked() => Some(layer.weights(output)),
+            _ => None,
         }
     }
 
     /// The halo that this layer needs around its (first) input.
     pub fn halo(&self) -> u8 {
         match self {
-            Layer::Conv2d(layer) => layer.window.halo(),
+            Layer::Conv2d(layer) if Family::Conv2d.is_linked() => layer.window.halo(),
             _ => 0,
         }
     }
@@ -276,9 +278,9 @@ impl Layer {
     pub fn scratch(&self, input: &Tensor, output: &Tensor) -> u64 {
         match self {
             Layer::Dense(layer) => layer.scratch(input, output),
-            Layer::Conv2d(layer) => layer.scratch(input, output),
-            Layer::Depthwise(layer) => layer.scratch(input),
-            Layer::Pool(_) | Layer::Add(_) | Layer::Relayout(_) => 0,
+            Layer::Conv2d(layer) if Family::Conv2d.is_linked() => layer.scratch(input, output),
+            Layer::Depthwise(layer) if Family::Depthwise.is_linked() => layer.scratch(input),
+            _ => 0,
         }
     }
 
@@ -286,15 +288,15 @@ impl Layer {
     pub fn fits(&self, left: &Tensor, right: Option<&Tensor>, output: &Tensor) -> bool {
         match self {
             Layer::Dense(layer) => layer.fits(left, output),
-            Layer::Conv2d(layer) => layer.fits(left, output),
+            Layer::Conv2d(layer) if Family::Conv2d.is_linked() => layer.fits(left, output),
             Layer::Depthwise(layer) if Family::Depthwise.is_linked() => layer.fits(left, output),
             Layer::Pool(layer) if Family::Pool.is_linked() => layer.fits(left, output),
             Layer::Add(layer) if Family::Add.is_linked() => {
                 right.is_some_and(|right| layer.fits(left, right, output))
             }
-            Layer::Relayout(layer) => layer.fits(left, output),
+            Layer::Relayout(layer) if Family::Relayout.is_linked() => layer.fits(left, output),
             // What this build leaves out.
-            Layer::Depthwise(_) | Layer::Pool(_) | Layer::Add(_) => false,
+            _ => false,
         }
     }
 }

@@ -68,7 +68,7 @@ impl<'a> Runner<'_, 'a> {
                 };
                 K::dense(weights, epilogue, x, target, words(scratch)?);
             }
-            (Layer::Conv2d(conv), Some((weights, epilogue))) => {
+            (Layer::Conv2d(conv), Some((weights, epilogue))) if Family::Conv2d.is_linked() => {
                 let ranges = [self.region(input)?, self.region(output)?, self.scratch(&op.step)?];
                 let [from, to, scratch] = disjoint(self.arena, ranges)?;
                 let (low, window, mut rows) = (conv.range.low(), &conv.window, weights.rows());
@@ -84,8 +84,11 @@ impl<'a> Runner<'_, 'a> {
             (Layer::Add(add), _) if Family::Add.is_linked() => {
                 K::add(add, self.arena, x, self.place(add.right)?, y);
             }
-            (Layer::Relayout(_), _) if x == y => {}
-            (Layer::Relayout(_), _) => K::relayout(self.arena, x, y),
+            (Layer::Relayout(_), _) if Family::Relayout.is_linked() => {
+                if x != y {
+                    K::relayout(self.arena, x, y);
+                }
+            }
             _ => return None,
         }
         Some(())

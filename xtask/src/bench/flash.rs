@@ -61,7 +61,9 @@ fn features(subject: &Subject) -> Result<BTreeSet<&'static str>> {
     let mut features = BTreeSet::from(SPEED);
     for op in task.program(&model) {
         let layer = match op.step.layer {
-            Layer::Dense(_) | Layer::Conv2d(_) | Layer::Relayout(_) => None,
+            Layer::Dense(_) => None,
+            Layer::Conv2d(_) => Some(Family::Conv2d),
+            Layer::Relayout(_) => Some(Family::Relayout),
             Layer::Depthwise(_) => Some(Family::Depthwise),
             Layer::Pool(_) => Some(Family::Pool),
             Layer::Add(_) => Some(Family::Add),
@@ -96,8 +98,8 @@ mod tests {
             let subjects = subjects::all(name).unwrap();
             features(&subjects[0]).unwrap().into_iter().collect::<Vec<_>>()
         };
-        assert_eq!(features("fc_256x64.counted@0.1"), ["wide-tiles"]);
-        assert_eq!(features("fc_256x64.gaps@0.1"), ["gaps", "wide-tiles"]);
-        assert_eq!(features("maxpool2x2_16x16x64"), ["pool", "wide-tiles"]);
+        assert_eq!(features("fc_256x64.counted@0.1"), ["relayout", "wide-tiles"]);
+        assert_eq!(features("fc_256x64.gaps@0.1"), ["gaps", "relayout", "wide-tiles"]);
+        assert_eq!(features("maxpool2x2_16x16x64"), ["pool", "relayout", "wide-tiles"]);
     }
 }
