@@ -22,7 +22,8 @@ pub(in crate::kernel::processor) unsafe fn pool<V: Vector>(
     let bands = y.planes.bands;
     let [height, width] = pool.window.kernel.map(usize::from);
     let all = (y.planes.height, y.planes.width) == (1, 1)
-        && (height, width) == (x.planes.height, x.planes.width);
+        && (height, width) == (x.planes.height, x.planes.width)
+        && pool.window.padding == [0; 4];
     if all && pool.kind == PoolKind::Average && x.planes.bands == 1 {
         average_of_all(memory, x, y, pool.window.area());
         return true;
