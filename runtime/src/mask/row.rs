@@ -262,17 +262,37 @@ impl<'a> Rows<'a> {
         self.row = self.row.saturating_add(1);
     }
 
-    /// How many weights a row of Rice codes keeps on average, if [`Rows::next_codes`] can read them.
+    /// Whether [`Rows::next_codes`] reads the rows.
     #[cfg(seedmask_dsp)]
-    pub(crate) fn kept_by_codes(&self) -> Option<usize> {
-        let coded = matches!(self.masks, LayerMasks::Rice(_)) && Family::Rice.is_linked();
-        let count = u32::from_le_bytes(*self.layer.bytes.first_chunk()?);
-        (coded && self.are_signs()).then(|| (count / self.layer.weights.rows.max(1)) as usize)
+    pub(crate) fn are_codes(&self) -> bool {
+        Family::Rice.is_linked() && matches!(self.masks, LayerMasks::Rice(_)) && self.are_signs()
+    }
+
+    /// About how many weights a row keeps, to choose between kernels: the same for all rows.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn kept(&self) -> usize {
+        let (weights, bytes) = (self.layer.weights, self.layer.bytes);
+        let (rows, inputs) = (weights.rows.max(1) as usize, weights.inputs as usize);
+        match self.layer.encoding {
+            Encoding::RiceGaps { .. } => {
+                let count = bytes.first_chunk().map_or(0, |count| u32::from_le_bytes(*count));
+                count as usize / rows
+            }
+            Encoding::SignedGaps => bytes.len() / rows,
+            Encoding::Seeded { density } => inputs * usize::from(density) / 256,
+            Encoding::Full => inputs,
+            Encoding::Raw | Encoding::CountedRaw => {
+                let some = bytes.as_chunks().0.iter().take(weights.words().min(16) as usize);
+                let bits = some.len() * WORD;
+                let ones = some.map(|word| u32::from_le_bytes(*word).count_ones()).sum::<u32>();
+                (inputs * ones as usize).checked_div(bits).unwrap_or(0)
+            }
+        }
     }
 
     /// A reader at the first kept weight of the next row, the flat index of the row's first weight, and
-    /// its sign words, turned to the left by `turn`. The row must be read to its end. `None` as in
-    /// [`Rows::kept_by_codes`], and after the last.
+    /// its sign words, turned to the left by `turn`. The row must be read to its end. `None` where
+    /// weights are no codes with signs from the seed, and after the last.
     #[cfg(seedmask_dsp)]
     pub(crate) fn next_codes(
         &mut self,

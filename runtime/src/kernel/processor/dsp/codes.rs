@@ -1,25 +1,29 @@
-//! A row of Rice codes as two lists of offsets: a code at a time from the window to the list of its
+//! A row of weights as two lists of offsets: a Rice code or a mask bit at a time, to the list of its
 //! weight's sign.
 
 use core::arch::naked_asm;
 
 use crate::mask::Reader;
+use crate::random::WORD;
 
 /// How far sign words are turned to the left of what the generator gives.
 pub(super) const TURN: u32 = 24;
 
+/// Words that lists may take beyond their limit: as many taps of a sign as a window has codes.
+pub(super) const BEYOND: usize = 2 * WORD;
+
 /// Where the lists of a row go, and what their entries are.
 pub(super) struct Lists<'s> {
-    /// A word for every 32 inputs, turned by [`TURN`].
-    pub signs: &'s [u32],
-    /// The offset of each input.
+    /// The offset of each input: in the order of the inputs for codes, of their bits for masks.
     pub table: &'s [u16],
     /// The next entry of plus and of minus taps; those of a list are two words apart.
     pub plus: *mut u32,
     pub minus: *mut u32,
+    /// [`BEYOND`] words from here on can be written.
+    pub limit: *const u32,
 }
 
-/// What [`read`] works on: r1 to r12.
+/// What [`read_codes`] works on: r1 to r12.
 #[repr(C)]
 struct State {
     window: u32,
@@ -38,17 +42,37 @@ struct State {
     table: *const u16,
     plus: *mut u32,
     minus: *mut u32,
+    limit: *const u32,
+}
+
+/// What [`read_words`] works on: r1 to r7.
+#[repr(C)]
+struct Words {
+    masks: *const u32,
+    end: *const u32,
+    signs: *const u32,
+    table: *const u16,
+    plus: *mut u32,
+    minus: *mut u32,
+    limit: *const u32,
 }
 
 impl Lists<'_> {
-    /// Adds the kept weights before input `end` of the row whose flat indices begin at `start`; gives
-    /// the input of the first one behind.
+    /// Adds the kept weights of the row of `inputs` whose flat indices begin at `start`: the reader stands
+    /// at the first one. `signs` has a word for every 32 inputs, turned by [`TURN`]. Gives whether
+    /// there was room for all.
     ///
     /// # Safety
-    /// `end` is at most the inputs of the row, and each list has room for every kept weight.
-    pub(super) unsafe fn read(&mut self, reader: &mut Reader, start: u32, end: usize) -> usize {
-        debug_assert!(end <= self.table.len() && end.div_ceil(32) <= self.signs.len());
-        loop {
+    /// Words up to the limit and [`BEYOND`] can be written where the lists go.
+    pub(super) unsafe fn read_codes(
+        &mut self,
+        reader: &mut Reader,
+        start: u32,
+        inputs: usize,
+        signs: &[u32],
+    ) -> bool {
+        let end = inputs.min(self.table.len()).min(signs.len() * WORD) as u32;
+        while self.has_room() {
             let bytes = reader.bytes.as_ptr_range();
             let mut state = State {
                 window: reader.window,
@@ -58,34 +82,64 @@ impl Lists<'_> {
                 code: reader.parameter + 1,
                 low: (1 << reader.parameter) - 1,
                 index: reader.flat.wrapping_sub(start),
-                end: end as u32,
-                signs: self.signs.as_ptr(),
+                end,
+                signs: signs.as_ptr(),
                 table: self.table.as_ptr(),
                 plus: self.plus,
                 minus: self.minus,
+                limit: self.limit,
             };
-            // SAFETY: words are read up to the last of the bytes; the rest is the caller's.
-            unsafe { read(&mut state) };
+            // SAFETY: words are read up to the last of the bytes, the table and signs up to `end`; the
+            // rest is the caller's.
+            unsafe { read_codes(&mut state) };
             (self.plus, self.minus) = (state.plus, state.minus);
             (reader.window, reader.bits) = (state.window, state.bits);
             reader.next = (state.next as usize).wrapping_sub(bytes.start as usize);
             reader.flat = start.saturating_add(state.index);
-            if state.index >= end as u32 {
-                return state.index as usize;
+            if state.index >= end {
+                return true;
             }
             // The code behind this kept weight is a long one, or among the last bytes.
             reader.advance();
         }
+        false
+    }
+
+    /// Adds the kept weights of mask words with their sign words; gives whether there was room for all.
+    ///
+    /// # Safety
+    /// As [`Lists::read_codes`].
+    pub(super) unsafe fn read_words(&mut self, masks: &[u32], signs: &[u32]) -> bool {
+        let count = masks.len().min(signs.len()).min(self.table.len() / WORD);
+        let mut words = Words {
+            masks: masks.as_ptr(),
+            end: masks.as_ptr().wrapping_add(count),
+            signs: signs.as_ptr(),
+            table: self.table.as_ptr(),
+            plus: self.plus,
+            minus: self.minus,
+            limit: self.limit,
+        };
+        // SAFETY: all of `count` words, and 32 entries of the table for each; the rest is the caller's.
+        unsafe { read_words(&mut words) };
+        (self.plus, self.minus) = (words.plus, words.minus);
+        words.masks == words.end
+    }
+
+    /// Whether a window of codes surely has.
+    fn has_room(&self) -> bool {
+        self.plus.cast_const() <= self.limit && self.minus.cast_const() <= self.limit
     }
 }
 
 /// Writes the taps of the kept weights up to the one at or behind `end`, or to the one whose next code
-/// does not lie in words of the stream whole; such a one is written.
+/// does not lie in words of the stream whole, or where a list is beyond its limit; such a one is
+/// written.
 ///
 /// # Safety
-/// As [`Lists::read`]; the window ends at `next`, and words up to `last` can be read.
+/// As [`Lists::read_codes`]; the window ends at `next`, and words up to `last` can be read.
 #[unsafe(naked)]
-unsafe extern "C" fn read(state: *mut State) {
+unsafe extern "C" fn read_codes(state: *mut State) {
     naked_asm!(
         cpu!(),
         "push {{r0, r4-r11, lr}}",
@@ -128,8 +182,13 @@ unsafe extern "C" fn read(state: *mut State) {
         "cmp r2, #25",
         "bhs 6f",
         "ldr r4, [sp]",
-        "add lr, r2, #7",
+        "ldr lr, [r4, #48]",
         "ldr r4, [r4, #12]",
+        "cmp r11, lr",
+        "bhi 6f",
+        "cmp r12, lr",
+        "bhi 6f",
+        "add lr, r2, #7",
         "sub r0, r3, lr, lsr #3",
         "cmp r0, r4",
         "bhi 6f",
@@ -145,6 +204,53 @@ unsafe extern "C" fn read(state: *mut State) {
         "stm r0, {{r1-r3}}",
         "str r7, [r0, #24]",
         "strd r11, r12, [r0, #40]",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// Writes the taps of all words, or of those before a list is beyond its limit.
+///
+/// # Safety
+/// As [`Lists::read_words`].
+#[unsafe(naked)]
+unsafe extern "C" fn read_words(words: *mut Words) {
+    naked_asm!(
+        cpu!(),
+        "push {{r0, r4-r11, lr}}",
+        "ldm r0, {{r1-r7}}",
+        "mov r8, #0x80000000",
+        "b 3f",
+        ".balign 4",
+        // The highest bit of r9, whose sign is at the same bit of r10.
+        "1:",
+        "clz r11, r9",
+        "lsls r12, r10, r11",
+        "ldrh r12, [r4, r11, lsl #1]",
+        "lsr r0, r8, r11",
+        "ite mi",
+        "strmi r12, [r6], #8",
+        "strpl r12, [r5], #8",
+        "bics r9, r9, r0",
+        "bne 1b",
+        "2:",
+        "adds r4, #64",
+        // The next word.
+        "3:",
+        "cmp r1, r2",
+        "beq 4f",
+        "cmp r5, r7",
+        "bhi 4f",
+        "cmp r6, r7",
+        "bhi 4f",
+        "ldr r9, [r1], #4",
+        "ldr r10, [r3], #4",
+        "cmp r9, #0",
+        "bne 1b",
+        "b 2b",
+        "4:",
+        "pop {{r0}}",
+        "str r1, [r0]",
+        "strd r5, r6, [r0, #16]",
         "pop {{r4-r11, pc}}",
     )
 }

@@ -16,31 +16,30 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &m
     let inputs = x.planes.channels * conv.window.area() as usize;
     let signs = conv.rows.are_signs();
     let walk = |lone| Walk::new(&x, &y, conv.window, conv.low, lone).filter(|_| signs);
-    // What two rows share is found in masks only.
-    let coded = match (conv.rows.kept_by_codes(), walk(false)) {
-        (Some(kept), Some(walk)) => {
-            let shared = (kept * kept).checked_div(inputs).unwrap_or(0);
-            !walk.pays(shared, inputs.div_ceil(WORD) + kept / 2)
-        }
-        (kept, _) => kept.is_some(),
-    };
-    match walk(coded) {
-        Some(walk) => channels(conv, walk, coded, &x, y, scratch),
+    let kept = conv.rows.kept();
+    let shared = (kept * kept).checked_div(inputs).unwrap_or(0);
+    // What codes cost more as masks is that of a word for every two.
+    let more = if conv.rows.are_codes() { kept / 2 } else { 0 };
+    let pairs = walk(false).is_some_and(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
+    match walk(!pairs) {
+        Some(walk) => channels(conv, walk, pairs, &x, y, scratch),
         None => general::conv2d(conv, &x, &mut y, scratch),
     }
 }
 
-/// Makes the channels of `y`, two at a time where their weights are not `coded`.
+/// Makes the channels of `y`, in `pairs` or one by one.
 fn channels(
     conv: &mut Convolution,
     mut walk: Walk,
-    coded: bool,
+    pairs: bool,
     x: &Source,
     mut y: Sink,
     scratch: &mut [u32],
 ) {
     let inputs = x.planes.channels * conv.window.area() as usize;
     let Some(mut scratch) = Scratch::new(scratch, inputs) else { return };
+    // What two rows share is found in masks only.
+    let coded = conv.rows.are_codes() && !pairs;
     if conv.first == 0 {
         scratch.fill_table(&x.planes, conv.window, coded);
     }
@@ -51,7 +50,7 @@ fn channels(
             done += 1;
             continue;
         }
-        let count = if coded { 1 } else { (channels - done).min(2) };
+        let count = if pairs { (channels - done).min(2) } else { 1 };
         if coded {
             scratch.fill_table(&x.planes, conv.window, false);
         }
@@ -122,7 +121,7 @@ impl<'s> Scratch<'s> {
         let signs = self.bits[0].get_mut(..inputs.div_ceil(WORD))?;
         let (reader, start) = conv.rows.next_codes(signs, TURN)?;
         let before = reader.clone();
-        match Writer::new(self.table, self.program).coded(reader, start, signs, inputs) {
+        match Writer::new(self.table, self.program).coded(reader, start, inputs, signs) {
             Some(program) => run(walk, program, [(done, channel); 2], y),
             None => {
                 conv.rows.go_back(before);
@@ -149,7 +148,6 @@ impl<'s> Scratch<'s> {
         });
         let affine = |at: usize| conv.epilogue.row(conv.first + done + at);
         if count == 2
-            && walk.pays(program::shared(first, last), first.masks.len())
             && let (Some(one), Some(two)) =
                 (channel(affine(0), conv.low), channel(affine(1), conv.low))
             && let Some(program) = Writer::new(table, program).two(first, last)

@@ -5,7 +5,7 @@
 //! of these groups is a list of pairs of a plus and a minus tap, and what is left over of one sign,
 //! which counts as plus: a group may be computed with the opposite sign.
 
-use super::codes::Lists;
+use super::codes::{BEYOND, Lists};
 use super::tiles::{END, SINGLE, Then};
 use crate::mask::Reader;
 use crate::random::{WORD, bit_of};
@@ -28,11 +28,6 @@ impl Bits<'_> {
     fn pairs(self) -> impl Iterator<Item = (u32, u32)> {
         self.masks.iter().zip(self.signs).map(|(mask, signs)| (*mask, *signs))
     }
-}
-
-/// How many inputs both rows keep.
-pub(super) fn shared(first: Bits, last: Bits) -> usize {
-    first.masks.iter().zip(last.masks).map(|(a, b)| (a & b).count_ones() as usize).sum()
 }
 
 /// Where a program begins, and what its sums are.
@@ -199,37 +194,37 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// The program of one channel whose weights are Rice codes: the reader stands at the first one of
-    /// the row that begins at flat index `start`. The table is in the order of the inputs. `None` as
-    /// for [`Writer::one`], and then the row is not read whole.
+    /// The program of one channel; `None` where its sums may pass 16 bits, or where memory ends.
+    pub(super) fn one(self, bits: Bits) -> Option<Program> {
+        // SAFETY: the lists are those that `lone` made.
+        self.lone(|lists| unsafe { lists.read_words(bits.masks, bits.signs) })
+    }
+
+    /// The same of Rice codes: the reader stands at the first one of the row that begins at flat index
+    /// `start`. The table is in the order of the inputs. Where there is no program, the row is not
+    /// read whole.
     pub(super) fn coded(
-        mut self,
+        self,
         reader: &mut Reader,
         start: u32,
-        signs: &[u32],
         inputs: usize,
+        signs: &[u32],
     ) -> Option<Program> {
+        // SAFETY: the lists are those that `lone` made.
+        self.lone(|lists| unsafe { lists.read_codes(reader, start, inputs, signs) })
+    }
+
+    /// The program of one channel whose taps are those that `read` lists, if it had the room.
+    #[inline(always)]
+    fn lone(mut self, read: impl FnOnce(&mut Lists) -> bool) -> Option<Program> {
         let (plus, minus) = (self.front, self.front.wrapping_add(1));
-        let mut lists = Lists { signs, table: self.table, plus, minus };
-        let mut read = 0;
-        while read < inputs {
-            // Each input has one tap at most.
-            let most = self.len(lists.plus).max(self.len(lists.minus));
-            let room = (self.free().saturating_sub(TAIL) / 2).saturating_sub(most);
-            if room == 0 {
-                return None;
-            }
-            // SAFETY: see above.
-            read = unsafe { lists.read(reader, start, inputs.min(read + room)) };
+        let limit = (self.free() >= BEYOND).then(|| self.back.wrapping_sub(BEYOND))?;
+        let mut lists = Lists { table: self.table, plus, minus, limit };
+        if !read(&mut lists) {
+            return None;
         }
         // SAFETY: the lists began at the front.
         let group = unsafe { self.sort(true, lists.plus, lists.minus)? };
-        Self::last(&group)
-    }
-
-    /// The program of one channel; `None` where its sums may pass 16 bits, or where memory ends.
-    pub(super) fn one(mut self, bits: Bits) -> Option<Program> {
-        let group = self.group(true, bits.pairs().map(|(mask, signs)| split(mask, signs)))?;
         Self::last(&group)
     }
 
