@@ -3,6 +3,7 @@
 
 use core::mem::MaybeUninit;
 
+use super::flat::Flat;
 use super::holds;
 use super::rows::PlaneCopy;
 use super::window::{self, Entry, Handlers, Run};
@@ -29,6 +30,10 @@ pub(super) fn depthwise(
     };
     let base = memory.as_mut_ptr();
     let mut frame = MaybeUninit::uninit();
+    if let Some(flat) = &layer.flat {
+        // SAFETY: `new` saw that the range lies in memory.
+        unsafe { flat.clear(base) };
+    }
     for channel in 0..maps.y.planes.channels {
         // SAFETY: `memory` is the one that `new` looked at.
         unsafe { layer.make(conv, base, maps, channel, &mut frame) };
@@ -56,6 +61,8 @@ struct Layer {
     width: usize,
     height: usize,
     copy: PlaneCopy,
+    /// The quicker way over some maps.
+    flat: Option<Flat>,
     handlers: &'static Handlers,
 }
 
@@ -86,6 +93,7 @@ impl Layer {
             width: to.width,
             height: to.height,
             copy: PlaneCopy::new(&maps.x.planes, copy),
+            flat: Flat::new(conv.window, &maps.x.planes, to, maps.lists.clone()),
             handlers: window::handlers(),
         };
         // The last tile of a map narrower than its columns reaches beyond it.
@@ -101,6 +109,7 @@ impl Layer {
             && holds(memory, &maps.x)
             && holds(memory, &maps.y)
             && maps.copied.end <= memory.len()
+            && maps.lists.end <= memory.len()
             && copy.len() <= maps.copied.len()
             && maps.copied.start == maps.copy.start
             && maps.copy.start + read <= memory.len()
@@ -130,14 +139,22 @@ impl Layer {
                 self.fill(y, affine.activation(0, conv.low));
                 return;
             }
-            let copy = base.add(maps.copy.start);
-            self.copy.plane(base.add(maps.x.row_start(channel, 0)), copy);
+            let from = base.add(maps.x.row_start(channel, 0));
+            let flat = self.flat.as_ref();
+            let flat = flat.and_then(|flat| Some((flat, flat.copy(mask, from, base)?)));
+            let table = flat.as_ref().map_or(&self.table, |(flat, _)| &flat.table);
             let frame = frame.as_mut_ptr();
-            let taps = self.list(&raw mut (*frame).entries, mask & !signs, mask & signs);
             let run = &raw mut (*frame).run;
+            let taps = self.list(&raw mut (*frame).entries, table, mask & !signs, mask & signs);
             (*run).list = taps.list;
             self.set_rule(run, affine, taps.negated, conv.low);
-            self.sums(run, copy.add(self.corner + taps.offset), y);
+            if let Some((flat, x)) = flat {
+                flat.sums(run, x.add(taps.offset), y);
+            } else {
+                let copy = base.add(maps.copy.start);
+                self.copy.plane(from, copy);
+                self.sums(run, copy.add(self.corner + taps.offset), y);
+            }
         }
     }
 
@@ -236,10 +253,16 @@ impl Layer {
     /// # Safety
     /// `entries` can be written.
     #[inline(always)]
-    unsafe fn list(&self, entries: *mut [Entry; ENTRIES], mut plus: u32, mut minus: u32) -> Taps {
+    unsafe fn list(
+        &self,
+        entries: *mut [Entry; ENTRIES],
+        table: &[u32; WORD],
+        mut plus: u32,
+        mut minus: u32,
+    ) -> Taps {
         if (plus | minus).is_power_of_two() {
             // SAFETY: there is a bit.
-            let offset = unsafe { self.next(&mut (plus | minus)) } as usize;
+            let offset = unsafe { next(table, &mut (plus | minus)) } as usize;
             return Taps { list: core::ptr::null(), offset, negated: minus != 0 };
         }
         let Handlers { unlike, alike, first_unlike, first_alike, end, single } = *self.handlers;
@@ -261,16 +284,16 @@ impl Layer {
             let mut at = last;
             let mut of_end = Entry { taps: [0; 2], then: end };
             while rest != 0 {
-                let tap = self.next(&mut rest);
+                let tap = next(table, &mut rest);
                 if rest == 0 {
                     of_end = Entry { taps: [tap, 0], then: single };
                     break;
                 }
                 at = at.sub(1);
-                *at = Entry { taps: [tap, self.next(&mut rest)], then: alike };
+                *at = Entry { taps: [tap, next(table, &mut rest)], then: alike };
             }
             while minus != 0 {
-                let taps = [self.next(&mut paired), self.next(&mut minus)];
+                let taps = [next(table, &mut paired), next(table, &mut minus)];
                 at = at.sub(1);
                 *at = Entry { taps, then: unlike };
             }
@@ -280,18 +303,18 @@ impl Layer {
             Taps { list: at, offset: 0, negated }
         }
     }
+}
 
-    /// Takes the highest bit.
-    ///
-    /// # Safety
-    /// `bits` are not 0.
-    #[inline(always)]
-    unsafe fn next(&self, bits: &mut u32) -> u32 {
-        let at = bits.leading_zeros();
-        *bits &= !(1 << 31 >> at);
-        // SAFETY: the caller's.
-        unsafe { *self.table.get_unchecked(at as usize) }
-    }
+/// Takes the highest bit, and gives its entry.
+///
+/// # Safety
+/// `bits` are not 0.
+#[inline(always)]
+unsafe fn next(table: &[u32; WORD], bits: &mut u32) -> u32 {
+    let at = bits.leading_zeros();
+    *bits &= !(1 << 31 >> at);
+    // SAFETY: the caller's.
+    unsafe { *table.get_unchecked(at as usize) }
 }
 
 /// The taps of a channel.

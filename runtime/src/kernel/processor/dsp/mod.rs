@@ -26,6 +26,7 @@ mod conv;
 mod dense;
 mod depthwise;
 mod finish;
+mod flat;
 mod gaps;
 mod lanes;
 mod pool;

@@ -111,7 +111,7 @@ unsafe fn copy_column(
 /// # Safety
 /// At least one row; all rows can be read and written.
 #[unsafe(naked)]
-unsafe extern "C" fn copy_rows(
+pub(super) unsafe extern "C" fn copy_rows(
     from: *const u8,
     to: *mut u8,
     width: usize,
