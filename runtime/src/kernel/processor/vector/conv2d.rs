@@ -407,11 +407,15 @@ impl Group<'_> {
     unsafe fn make<V: Vector, S: Steps>(&self, units: &[Unit], rule: &V::Rule, buffer: &mut [u8]) {
         const AT_ONCE: usize = 4;
         // Units are in the order of their inputs.
-        let within = units.partition_point(|unit| self.inputs::<V, S, 1>(&[*unit]).is_some());
+        let fits = |unit: &Unit| self.inputs::<V, S, 1>(&[*unit]).is_some();
+        let within = match units.last() {
+            Some(last) if !fits(last) => units.partition_point(fits),
+            _ => units.len(),
+        };
         let (units, beyond) = units.split_at_checked(within).unwrap_or_default();
         beyond.iter().for_each(|unit| self.single::<S>(*unit, S::made::<V>(), buffer));
         let (fours, rest) = units.as_chunks::<AT_ONCE>();
-        // SAFETY: as for this function; `inputs` were good for each.
+        // SAFETY: as for this function.
         unsafe {
             for units in fours {
                 self.some::<V, S, AT_ONCE>(units, rule, buffer);

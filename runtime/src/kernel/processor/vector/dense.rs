@@ -1,12 +1,15 @@
 //! Dense layers: mask words are taken in pairs of rows, gaps are followed one by one through a table
 //! of the inputs.
 
-use super::{Vector, gaps, lanes};
+use super::{AT_ONCE, Vector, gaps, lanes, write_rows};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::layer::Source;
-use crate::mask::{Encoding, LayerWeights, Row, WordRow};
-use crate::random::WORD;
+use crate::mask::{Encoding, LayerWeights, MAX_INPUTS, RiceRow, Row, WordRow};
+use crate::random::{WORD, bit_of};
+
+/// Mask words of the longest row.
+const MOST_WORDS: usize = (MAX_INPUTS as usize).div_ceil(WORD);
 
 /// Makes the outputs of `target`; `false`, and nothing done, where there are too many inputs.
 ///
@@ -48,23 +51,42 @@ unsafe fn row_by_row<V: Vector>(
     target: &mut Target,
 ) {
     let inputs = Blocks::new(x);
-    let mut rows = weights.rows();
-    let mut output = 0;
-    while let Some(mut row) = rows.next_row_inline() {
-        let sum = match &mut row {
-            // SAFETY: as for this function.
-            Row::Words(row) => unsafe { stored::<V>(row, &inputs) },
-            Row::Gaps(row) => row.map(|kept| product(kept, x)).sum(),
-            Row::Rice(row) => {
-                let mut sum = 0;
-                row.visit(|kept| sum += product(kept, x));
-                sum
-            }
-        };
-        rows.resume(row);
-        target.write(output, epilogue.row(output), sum);
-        output += 1;
+    let mut signs = [0; MOST_WORDS];
+    let signs = &mut signs[..MOST_WORDS.min(weights.weights.words() as usize)];
+    let (mut rows, count) = (weights.rows(), weights.weights.rows as usize);
+    for first in (0..count).step_by(AT_ONCE) {
+        let mut sums = [0; AT_ONCE];
+        let sums = &mut sums[..AT_ONCE.min(count - first)];
+        for sum in &mut *sums {
+            let Some(mut row) = rows.next_row_inline() else { break };
+            *sum = match &mut row {
+                // SAFETY: as for this function.
+                Row::Words(row) => unsafe { stored::<V>(row, &inputs) },
+                Row::Gaps(row) => row.map(|kept| product(kept, x)).sum(),
+                Row::Rice(row) => codes(row, signs, x),
+            };
+            rows.resume(row);
+        }
+        write_rows(first, sums, epilogue, target);
     }
+}
+
+/// A row of Rice codes.
+#[inline(always)]
+fn codes(row: &mut RiceRow, signs: &mut [u32], x: &[u8]) -> i32 {
+    let mut sum = 0;
+    let signs_only = row.visit_inputs(signs, |input, signs| {
+        let input = input as usize;
+        if let (Some(x), Some(signs)) = (x.get(input), signs.get(input / WORD)) {
+            // −x is !x + 1: no branch, as signs cannot be foreseen.
+            let minus = (signs >> bit_of(input % WORD) & 1) as i32;
+            sum += (i32::from(*x) ^ -minus) + minus;
+        }
+    });
+    if !signs_only {
+        row.visit(|kept| sum += product(kept, x));
+    }
+    sum
 }
 
 /// `weight · x[index]`.

@@ -47,7 +47,7 @@ pub(super) unsafe fn dense<V: Vector>(
             let Some((&[p0, p1, m0, m1], lists)) = section.split_first_chunk() else { break };
             let counts = [[p0, p1], [m0, m1]].map(|count| u16::from_le_bytes(count).into());
             // Lists fill whole words.
-            let [plus, minus] = counts.map(|count: usize| count.next_multiple_of(4));
+            let [plus, minus] = counts.map(|count: usize| (count + 3) & !3);
             // What a list's last block reads behind it is the next list, or the section's end.
             let Some(rest) = lists.get(plus + minus..).filter(|rest| rest.len() >= BLOCK) else {
                 break;
