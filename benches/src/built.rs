@@ -85,6 +85,10 @@ impl Learned {
             Mask::CountedRaw => Encoding::CountedRaw,
             Mask::Rice => Encoding::RiceGaps { parameter: rice_parameter(variant.density) },
             Mask::Gaps => Encoding::SignedGaps,
+            Mask::Positions => {
+                let kept = weights.inputs.min(128) * u32::from(variant.density) / 100;
+                Encoding::SignedPositions { base: kept.saturating_sub(7) as u8 }
+            }
             Mask::Seeded => {
                 let density = (u32::from(variant.density) * 256 / 100).clamp(1, 255) as u8;
                 Encoding::Seeded { density }

@@ -32,6 +32,8 @@ pub enum Mask {
     Rice,
     /// Signed byte gaps.
     Gaps,
+    /// Signed positions.
+    Positions,
     /// Drawn from the seed.
     Seeded,
 }
@@ -50,8 +52,15 @@ pub struct Variant {
 /// Densities of the speed tables, per cent.
 pub const DENSITIES: [u8; 6] = [5, 10, 20, 30, 50, 70];
 
-const ALL_MASKS: [Mask; 6] =
-    [Mask::Full, Mask::Raw, Mask::CountedRaw, Mask::Rice, Mask::Gaps, Mask::Seeded];
+const ALL_MASKS: [Mask; 7] = [
+    Mask::Full,
+    Mask::Raw,
+    Mask::CountedRaw,
+    Mask::Rice,
+    Mask::Gaps,
+    Mask::Positions,
+    Mask::Seeded,
+];
 
 /// Every mask and source that go together, at `densities` per cent.
 pub fn variants(densities: &[u8]) -> impl Iterator<Item = Variant> + '_ {
@@ -59,7 +68,8 @@ pub fn variants(densities: &[u8]) -> impl Iterator<Item = Variant> + '_ {
         [Source::SeededSigns, Source::SeededMagnitudes, Source::StoredInt8];
     SOURCES.into_iter().flat_map(move |source| {
         let possible = move |mask: &Mask| {
-            !matches!(mask, Mask::Gaps | Mask::CountedRaw) || source == Source::SeededSigns
+            !matches!(mask, Mask::Gaps | Mask::Positions | Mask::CountedRaw)
+                || source == Source::SeededSigns
         };
         ALL_MASKS.into_iter().filter(possible).flat_map(move |mask| {
             let densities = if mask == Mask::Full { &[100][..] } else { densities };
@@ -87,6 +97,7 @@ impl Variant {
             Mask::CountedRaw => "counted",
             Mask::Rice => "rice",
             Mask::Gaps => "gaps",
+            Mask::Positions => "positions",
             Mask::Seeded => "seeded",
         };
         format!("{source}.{mask}.d{}", self.density)
@@ -102,7 +113,7 @@ const fn dense(name: &'static str, inputs: u16, outputs: u16) -> Case {
         layer: Layer::Dense(Dense { input: 0, output: 1, source: SIGNS, range: Range::Logits }),
         input: Tensor::vector(inputs, 0),
         output: Tensor::logits(outputs),
-        small: inputs <= 1024 && outputs <= 64,
+        small: inputs <= 1024 && (outputs <= 64 || inputs <= 16),
     }
 }
 
@@ -208,13 +219,15 @@ const fn above(low: u8, mut case: Case) -> Case {
 }
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 42] = [
+pub const AWKWARD: [Case; 44] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
     dense("fc_2500x5", 2500, 5),
     dense("fc_64x1", 64, 1),
     dense("fc_33x35", 33, 35),
+    dense("fc_128x21", 128, 21),
+    dense("fc_9x300", 9, 300),
     conv("conv3x3_4x4x64_3", Tensor::map(64, 4, 4, 9), 3, Window::square(3, 1, 1)),
     conv("conv3x3_8x13x4_3_by_2", Tensor::map(4, 8, 13, 7), 3, Window::square(3, 2, 1)),
     conv("conv3x3_7x9x5_3_by_2", Tensor::map(5, 7, 9, 31), 3, Window::square(3, 2, 1)),

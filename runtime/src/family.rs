@@ -25,7 +25,7 @@ pub enum Family {
     Stored,
     /// [`crate::mask::Encoding::RiceGaps`]: feature `rice`.
     Rice,
-    /// [`crate::mask::Encoding::SignedGaps`]: feature `gaps`.
+    /// [`crate::mask::Encoding::SignedGaps`] and `SignedPositions`: feature `gaps`.
     Gaps,
     /// [`crate::mask::Encoding::Seeded`]: feature `seeded-masks`.
     SeededMasks,

@@ -165,7 +165,7 @@ impl<'m, 'a> Session<'m, 'a> {
     /// # Errors
     /// As [`Session::infer`].
     pub fn infer_with<K: Kernels>(&mut self, task: Task<'_>) -> Result<Output<'_>, InferError> {
-        self.infer_observed::<K>(task, |_, _| {})
+        self.run::<K, fn(&Step<'_>, Source<'_>)>(task, None)
     }
 
     /// As [`Session::infer_with`], and shows each layer's output to `observe` when it is written.
@@ -177,7 +177,15 @@ impl<'m, 'a> Session<'m, 'a> {
     pub fn infer_observed<K: Kernels>(
         &mut self,
         task: Task<'_>,
-        mut observe: impl FnMut(&Step<'_>, Source<'_>),
+        observe: impl FnMut(&Step<'_>, Source<'_>),
+    ) -> Result<Output<'_>, InferError> {
+        self.run::<K, _>(task, Some(observe))
+    }
+
+    fn run<K: Kernels, F: FnMut(&Step<'_>, Source<'_>)>(
+        &mut self,
+        task: Task<'_>,
+        mut observe: Option<F>,
     ) -> Result<Output<'_>, InferError> {
         let (found, expected) = (task.fingerprint(), self.model.fingerprint());
         if found != expected {
@@ -194,20 +202,27 @@ impl<'m, 'a> Session<'m, 'a> {
         let mut output = 0;
         let mut layers = 0;
         let mut ops = task.program(&self.model);
-        while let Some(mut op) = ops.next() {
+        while let Some(op) = ops.next() {
             layers += 1;
-            if self.model.joins(op.step.index) {
-                let conv = op;
-                op = ops.next().ok_or(InferError::ArtifactChanged)?;
+            let sum;
+            let last = if self.model.joins(op.step.index) {
+                sum = ops.next().ok_or(InferError::ArtifactChanged)?;
                 layers += 1;
-                runner.run_joined::<K>(&conv, &op).ok_or(InferError::ArtifactChanged)?;
+                runner.run_joined::<K>(&op, &sum).ok_or(InferError::ArtifactChanged)?;
+                &sum
             } else {
                 runner.run::<K>(&op).ok_or(InferError::ArtifactChanged)?;
+                &op
+            };
+            output = last.step.layer.output();
+            // What has no halo is as the layer wrote it.
+            if observe.is_some() || self.model.placement(output).is_none_or(|place| place.pad > 0) {
+                let (planes, bytes) = runner.map(output).ok_or(InferError::ArtifactChanged)?;
+                planes.fill_halo(bytes);
+                if let Some(observe) = &mut observe {
+                    observe(&last.step, Source { planes, bytes });
+                }
             }
-            output = op.step.layer.output();
-            let (planes, bytes) = runner.map(output).ok_or(InferError::ArtifactChanged)?;
-            planes.fill_halo(bytes);
-            observe(&op.step, Source { planes, bytes });
         }
         if layers != self.model.layer_count() {
             return Err(InferError::ArtifactChanged);

@@ -324,7 +324,7 @@ fn unknown_layers_and_encodings_are_named() {
     let labels = file.windows(5).position(|w| w == b"shirt").unwrap() + 5;
     assert_eq!(file[labels..labels + 3], [0, 2, 1]);
     let mut edited = file.clone();
-    edited[labels + 1] = 6;
+    edited[labels + 1] = 7;
     reseal(&mut edited);
     assert!(matches!(Model::parse(&edited).unwrap_err(), ParseError::Malformed(Part::Layer(_))));
 }

@@ -11,12 +11,13 @@ use seedmask_benches::artifact::{artifact, isolated};
 use seedmask_benches::cases::{self, Case, Mask, Variant};
 
 /// What each weighted case is written with.
-const VARIANTS: [Variant; 9] = [
+const VARIANTS: [Variant; 10] = [
     Variant::signs(Mask::Raw, 10),
     Variant::signs(Mask::Raw, 50),
     Variant::signs(Mask::CountedRaw, 30),
     Variant::signs(Mask::Rice, 10),
     Variant::signs(Mask::Gaps, 10),
+    Variant::signs(Mask::Positions, 30),
     Variant::signs(Mask::Full, 100),
     Variant::signs(Mask::Seeded, 25),
     Variant { source: Source::SeededMagnitudes, mask: Mask::Raw, density: 10 },

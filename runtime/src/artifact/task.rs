@@ -329,11 +329,13 @@ impl<'a> Iterator for Program<'a> {
 
     /// Ends behind the last layer. With a checked model and task nothing else ends it.
     fn next(&mut self) -> Option<Op<'a>> {
-        let step = self.steps.next()?;
-        let Some(weights) = step.weights else {
-            return Some(Op { step, learned: None, same_as: None });
-        };
-        let (weights, epilogue, same_as) = self.learned(&step, &weights).ok()?;
-        Some(Op { step, learned: Some((weights, Epilogue::checked(epilogue))), same_as })
+        // Made in place: a layer is not copied from step to step.
+        let mut op = Op { step: self.steps.next()?, learned: None, same_as: None };
+        if let Some(weights) = op.step.weights {
+            let (weights, epilogue, same_as) = self.learned(&op.step, &weights).ok()?;
+            op.learned = Some((weights, Epilogue::checked(epilogue)));
+            op.same_as = same_as;
+        }
+        Some(op)
     }
 }

@@ -2,7 +2,9 @@
 
 use core::fmt;
 
-use super::{Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, gaps, rice};
+use super::{
+    Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, gaps, positions, rice,
+};
 use crate::family::Family;
 use crate::layer::Source;
 
@@ -53,7 +55,19 @@ pub enum MaskError {
         /// Where it was found.
         row: u32,
     },
-    /// The two lists of `row` are longer than it has inputs.
+    /// An encoding for short rows in a layer of longer ones.
+    Inputs {
+        /// Inputs found.
+        found: u32,
+        /// Most inputs that it is for.
+        limit: u32,
+    },
+    /// An input of `row` does not come after the one before it.
+    Order {
+        /// Where it was found.
+        row: u32,
+    },
+    /// The lists of `row` are longer than it has inputs.
     TooManyEntries {
         /// Where they were found.
         row: u32,
@@ -107,6 +121,10 @@ impl fmt::Display for MaskError {
             MaskError::TooManyEntries { row, found, limit } => {
                 write!(f, "mask row {row} lists {found} weights; expected at most {limit}")
             }
+            MaskError::Order { row } => write!(f, "mask row {row} is not in ascending order"),
+            MaskError::Inputs { found, limit } => {
+                write!(f, "a mask for rows of at most {limit} inputs; these have {found}")
+            }
             MaskError::Count { row, found, expected } => {
                 write!(f, "mask row {row} counts {found} weights of −1; it keeps {expected}")
             }
@@ -148,7 +166,7 @@ impl LayerWeights<'_> {
         match self.encoding {
             Encoding::Full => self.check_length(0),
             Encoding::Raw => self.check_raw(0),
-            Encoding::CountedRaw | Encoding::SignedGaps
+            Encoding::CountedRaw | Encoding::SignedGaps | Encoding::SignedPositions { .. }
                 if self.weights.source != Source::SeededSigns =>
             {
                 Err(MaskError::Source { found: self.weights.source })
@@ -164,7 +182,12 @@ impl LayerWeights<'_> {
             Encoding::SignedGaps if Family::Gaps.is_linked() => {
                 gaps::check(self.bytes, rows, inputs)
             }
-            Encoding::SignedGaps => Err(MaskError::Disabled(Family::Gaps)),
+            Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
+                positions::check(self.bytes, rows, inputs, base)
+            }
+            Encoding::SignedGaps | Encoding::SignedPositions { .. } => {
+                Err(MaskError::Disabled(Family::Gaps))
+            }
             Encoding::Seeded { density: 0 } => Err(MaskError::ZeroDensity),
             Encoding::Seeded { .. } if Family::SeededMasks.is_linked() => self.check_length(0),
             Encoding::Seeded { .. } => Err(MaskError::Disabled(Family::SeededMasks)),

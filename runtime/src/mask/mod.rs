@@ -7,6 +7,7 @@
 
 mod check;
 mod gaps;
+mod positions;
 mod rice;
 mod row;
 mod values;
@@ -15,6 +16,9 @@ mod write;
 
 pub use check::MaskError;
 pub use gaps::GapRow;
+pub use positions::PositionRow;
+#[cfg(seedmask_dsp)]
+pub(crate) use positions::{Counts, GROUP as COUNTS};
 #[cfg(seedmask_dsp)]
 pub(crate) use rice::Reader;
 pub use rice::RiceRow;
@@ -68,6 +72,15 @@ pub enum Encoding {
     /// add up distances need to know, and have no quick way to count. For
     /// [`crate::layer::Source::SeededSigns`] only.
     CountedRaw,
+    /// A byte a kept weight, for rows of at most 128 inputs: the input, plus 128 where the weight is −1;
+    /// those of a row one after the other, in the order of the inputs. Before them the counts, half a byte a row: four bytes for eight rows, in byte `k` row
+    /// `k` of these in the lower half and row `k + 4` in the upper one. A count is `base` more than
+    /// its half byte; where that is 15, it is a byte at the end of the section, the first such row's
+    /// last. For [`crate::layer::Source::SeededSigns`] only, with the seed's signs.
+    SignedPositions {
+        /// Least count of half a byte.
+        base: u8,
+    },
 }
 
 impl Encoding {
@@ -80,6 +93,7 @@ impl Encoding {
             Encoding::SignedGaps => [3, 0],
             Encoding::Seeded { density } => [4, density],
             Encoding::CountedRaw => [5, 0],
+            Encoding::SignedPositions { base } => [6, base],
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Signed positions: the kept weights of short rows, a byte each, and half a byte for their count.
 
 use super::MaskError;
+use crate::random::{WORD, bit_of};
 
 /// Most inputs of a row: a position has seven bits.
 pub(super) const MAX_INPUTS: u32 = 128;
@@ -28,9 +29,9 @@ impl<'a> Counts<'a> {
         (Self { groups: groups.as_chunks().0, rest, base }, rest)
     }
 
-    /// The next group; 0 for rows behind the last.
+    /// The next group, a byte each from the lowest on; behind the last row anything.
     #[inline(always)]
-    pub(crate) fn next_group(&mut self) -> Option<[u8; GROUP]> {
+    pub(crate) fn next_group(&mut self) -> Option<[u32; 2]> {
         const HALVES: u32 = 0x0f0f_0f0f;
         const ONES: u32 = 0x0101_0101;
         let (group, groups) = self.groups.split_first()?;
@@ -38,28 +39,24 @@ impl<'a> Counts<'a> {
         let halves = u32::from_le_bytes(*group);
         let halves = [halves & HALVES, halves >> 4 & HALVES];
         let base = u32::from(self.base) * ONES;
-        let [low, high] = halves.map(|halves| halves.wrapping_add(base).to_le_bytes());
-        let [a, b, c, d] = low;
-        let [e, f, g, h] = high;
-        let mut counts = [a, b, c, d, e, f, g, h];
-        if halves.iter().any(|halves| (halves + ONES) & !HALVES != 0) {
-            self.read_elsewhere(halves, &mut counts);
+        if ((halves[0] + ONES) | (halves[1] + ONES)) & !HALVES != 0 {
+            return Some(halves.map(|halves| self.read_elsewhere(halves)));
         }
-        Some(counts)
+        Some(halves.map(|halves| halves.wrapping_add(base)))
     }
 
-    /// Puts in the counts that stand elsewhere.
+    /// The counts of four rows, some of which stand elsewhere.
     #[inline(never)]
-    fn read_elsewhere(&mut self, halves: [u32; 2], counts: &mut [u8; GROUP]) {
-        let halves = halves.map(u32::to_le_bytes);
-        for (half, count) in halves.as_flattened().iter().zip(counts) {
-            *count = half + self.base.min(u8::MAX - ELSEWHERE);
-            if *half == ELSEWHERE {
-                let (last, rest) = self.rest.split_last().unwrap_or((&0, &[]));
-                self.rest = rest;
-                *count = *last;
+    fn read_elsewhere(&mut self, halves: u32) -> u32 {
+        let counts = halves.to_le_bytes().map(|half| {
+            if half != ELSEWHERE {
+                return half.wrapping_add(self.base);
             }
-        }
+            let (last, rest) = self.rest.split_last().unwrap_or((&0, &[]));
+            self.rest = rest;
+            *last
+        });
+        u32::from_le_bytes(counts)
     }
 }
 
@@ -67,7 +64,7 @@ impl<'a> Counts<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Lists<'a> {
     counts: Counts<'a>,
-    group: [u8; GROUP],
+    group: u64,
     /// Rows taken of `group`.
     taken: usize,
     positions: &'a [u8],
@@ -76,16 +73,18 @@ pub(super) struct Lists<'a> {
 impl<'a> Lists<'a> {
     pub(super) fn new(section: &'a [u8], rows: u32, base: u8) -> Self {
         let (counts, positions) = Counts::new(section, rows, base);
-        Self { counts, group: [0; GROUP], taken: GROUP, positions }
+        Self { counts, group: 0, taken: GROUP, positions }
     }
 
     /// The positions of the next row; `None` where the section ends before it does.
     pub(super) fn next(&mut self) -> Option<PositionRow<'a>> {
         if self.taken == GROUP {
-            self.group = self.counts.next_group()?;
+            let [low, high] = self.counts.next_group()?.map(u64::from);
+            self.group = low | high << 32;
             self.taken = 0;
         }
-        let count = *self.group.get(self.taken)?;
+        let count = self.group as u8;
+        self.group >>= 8;
         self.taken += 1;
         let (positions, rest) = self.positions.split_at_checked(count.into())?;
         self.positions = rest;
@@ -96,8 +95,21 @@ impl<'a> Lists<'a> {
 /// One row: a byte for each weight, its input in the lower seven bits, 1 in the eighth for −1.
 #[derive(Clone, Debug)]
 pub struct PositionRow<'a> {
-    /// In any order.
+    /// In the order of the inputs.
     pub positions: &'a [u8],
+}
+
+impl PositionRow<'_> {
+    /// Sets the bits of what is kept in `masks`, and of weights −1 in `signs`, which are all 0.
+    pub(super) fn read(self, masks: &mut [u32], signs: &mut [u32]) {
+        for (input, weight) in self {
+            let (word, bit) = (input as usize / WORD, bit_of(input as usize % WORD));
+            if let (Some(mask), Some(signs)) = (masks.get_mut(word), signs.get_mut(word)) {
+                *mask |= 1 << bit;
+                *signs |= u32::from(weight < 0) << bit;
+            }
+        }
+    }
 }
 
 impl Iterator for PositionRow<'_> {
@@ -121,7 +133,7 @@ pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<()
     let (mut counts, mut positions) = Counts::new(bytes, rows, base);
     let mut row = 0;
     while let Some(group) = counts.next_group() {
-        for count in group {
+        for count in group.map(u32::to_le_bytes).as_flattened().iter().copied() {
             if row == rows {
                 break;
             }
@@ -130,7 +142,15 @@ pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<()
             }
             let (list, rest) =
                 positions.split_at_checked(count.into()).ok_or(MaskError::Truncated { row })?;
-            if inputs < MAX_INPUTS && list.iter().any(|at| u32::from(at % 128) >= inputs) {
+            let mut next = 0;
+            for position in list {
+                let input = u32::from(position % 128);
+                if input < next {
+                    return Err(MaskError::Order { row });
+                }
+                next = input + 1;
+            }
+            if next > inputs {
                 return Err(MaskError::Outside { row });
             }
             positions = rest;
@@ -140,7 +160,7 @@ pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<()
     if row < rows {
         return Err(MaskError::Truncated { row });
     }
-    if rows as usize % GROUP != 0 && unused_halves(bytes, rows) {
+    if unused_halves(bytes, rows) {
         return Err(MaskError::Padding { row: rows });
     }
     // Behind the positions are the counts that stand elsewhere, and nothing else.
@@ -155,9 +175,9 @@ pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<()
 
 /// Whether halves behind the last row's are not 0.
 fn unused_halves(bytes: &[u8], rows: u32) -> bool {
-    let last = rows as usize / GROUP * (GROUP / 2);
+    let used = (rows as usize - 1) % GROUP + 1;
+    let last = (rows as usize - 1) / GROUP * (GROUP / 2);
     let Some(group) = bytes.get(last..).and_then(<[u8]>::first_chunk::<4>) else { return false };
-    let used = rows as usize % GROUP;
     let half = |row: usize| group.get(row % 4).map_or(0, |byte| byte >> (row / 4 * 4) & 15);
     (used..GROUP).any(|row| half(row) != 0)
 }

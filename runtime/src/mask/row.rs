@@ -1,5 +1,6 @@
 //! Walking a layer row by row, whatever its encoding.
 
+use super::positions::{Lists, PositionRow};
 use super::rice::{Reader, RiceRow};
 use super::values::{Drawn, LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
@@ -23,6 +24,7 @@ enum LayerMasks<'a> {
     Seeded { planes: [Generator; 8], density: u8 },
     Rice(Reader<'a>),
     Gaps(&'a [u8]),
+    Positions(Lists<'a>),
 }
 
 /// The rows of a layer in order.
@@ -44,6 +46,9 @@ impl<'a> Rows<'a> {
                 LayerMasks::Rice(Reader::new(layer.bytes, parameter))
             }
             Encoding::SignedGaps if Family::Gaps.is_linked() => LayerMasks::Gaps(layer.bytes),
+            Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
+                LayerMasks::Positions(Lists::new(layer.bytes, layer.weights.rows, base))
+            }
             Encoding::Seeded { density } if Family::SeededMasks.is_linked() => {
                 LayerMasks::Seeded { planes: mask_planes(layer.seed), density }
             }
@@ -107,6 +112,9 @@ impl<'a> Rows<'a> {
                 *bytes = rest;
                 return Some(Row::Gaps(lists));
             }
+            LayerMasks::Positions(lists) if Family::Gaps.is_linked() => {
+                return lists.next().map(Row::Positions);
+            }
             _ => return None,
         };
         let values = self.values.row(&self.layer, row);
@@ -150,7 +158,7 @@ impl<'a> Rows<'a> {
 
     /// Mask and sign words of the row that stands next from word `first` on, as many as both slices hold;
     /// unused bits of masks are 0. A row is read from its first word on, one of
-    /// [`Encoding::SignedGaps`] at once.
+    /// [`Encoding::SignedGaps`] or `SignedPositions` at once.
     pub(crate) fn read_words(&mut self, first: u32, masks: &mut [u32], signs: &mut [u32]) {
         let (weights, row) = (self.layer.weights, self.row);
         let words = weights.words();
@@ -176,6 +184,13 @@ impl<'a> Rows<'a> {
                 if let Some((lists, rest)) = GapRow::split(bytes) {
                     *bytes = rest;
                     lists.read(masks, signs);
+                }
+            }
+            LayerMasks::Positions(lists) if Family::Gaps.is_linked() => {
+                masks.fill(0);
+                signs.fill(0);
+                if let Some(list) = lists.next() {
+                    list.read(masks, signs);
                 }
             }
             LayerMasks::Full => masks.fill(u32::MAX),
@@ -339,6 +354,8 @@ pub enum Row<'a> {
     Rice(RiceRow<'a>),
     /// Two lists.
     Gaps(GapRow<'a>),
+    /// A list.
+    Positions(PositionRow<'a>),
 }
 
 impl Row<'_> {
@@ -347,7 +364,7 @@ impl Row<'_> {
         match self {
             Row::Words(row) => row.source(),
             Row::Rice(row) => row.values.source(),
-            Row::Gaps(_) => Source::SeededSigns,
+            Row::Gaps(_) | Row::Positions(_) => Source::SeededSigns,
         }
     }
 }
@@ -361,6 +378,7 @@ impl Iterator for Row<'_> {
             Row::Words(row) => row.next(),
             Row::Rice(row) if Family::Rice.is_linked() => row.next(),
             Row::Gaps(row) if Family::Gaps.is_linked() => row.next(),
+            Row::Positions(row) if Family::Gaps.is_linked() => row.next(),
             _ => None,
         }
     }

@@ -57,17 +57,18 @@ impl<'a> Runner<'_, 'a> {
     pub(super) fn run<K: Kernels>(&mut self, op: &Op) -> Option<()> {
         let layer = &op.step.layer;
         let (input, output) = (layer.inputs().0, layer.output());
+        if let (Layer::Dense(dense), Some((weights, epilogue))) = (layer, &op.learned) {
+            let ranges = [self.region(input)?, self.region(output)?, self.scratch(&op.step)?];
+            let [x, y, scratch] = disjoint(self.arena, ranges)?;
+            let target = match op.step.output.element {
+                Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
+                Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
+            };
+            K::dense(weights, epilogue, x, target, words(scratch)?);
+            return Some(());
+        }
         let (x, y) = (self.place(input)?, self.place(output)?);
         match (layer, &op.learned) {
-            (Layer::Dense(dense), Some((weights, epilogue))) => {
-                let ranges = [self.region(input)?, self.region(output)?, self.scratch(&op.step)?];
-                let [x, y, scratch] = disjoint(self.arena, ranges)?;
-                let target = match op.step.output.element {
-                    Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
-                    Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
-                };
-                K::dense(weights, epilogue, x, target, words(scratch)?);
-            }
             (Layer::Conv2d(conv), Some((weights, epilogue))) if Family::Conv2d.is_linked() => {
                 let ranges = [self.region(input)?, self.region(output)?, self.scratch(&op.step)?];
                 let [from, to, scratch] = disjoint(self.arena, ranges)?;

@@ -343,6 +343,7 @@ fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> MaskReport {
             Encoding::CountedRaw => "counted raw".to_owned(),
             Encoding::RiceGaps { parameter } => format!("rice {parameter}"),
             Encoding::SignedGaps => "signed gaps".to_owned(),
+            Encoding::SignedPositions { .. } => "signed positions".to_owned(),
             Encoding::Seeded { density } => format!("seeded {density}/256"),
         },
         same_as: op.same_as.and_then(owner),

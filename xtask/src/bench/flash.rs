@@ -78,7 +78,7 @@ fn features(subject: &Subject) -> Result<BTreeSet<&'static str>> {
             encoding = match weights.mask().0 {
                 Encoding::Full | Encoding::Raw | Encoding::CountedRaw => None,
                 Encoding::RiceGaps { .. } => Some(Family::Rice),
-                Encoding::SignedGaps => Some(Family::Gaps),
+                Encoding::SignedGaps | Encoding::SignedPositions { .. } => Some(Family::Gaps),
                 Encoding::Seeded { .. } => Some(Family::SeededMasks),
             };
         }

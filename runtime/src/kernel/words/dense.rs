@@ -106,6 +106,9 @@ fn row(rows: &mut Rows, inputs: &Inputs) -> i32 {
         Row::Gaps(row) if Family::Gaps.is_linked() => {
             list(row.plus, inputs.bytes) - list(row.minus, inputs.bytes)
         }
+        Row::Positions(row) if Family::Gaps.is_linked() => {
+            row.map(|kept| product(kept, inputs.bytes)).sum()
+        }
         // Families that are off give no such rows.
         _ => 0,
     };

@@ -1,12 +1,12 @@
 //! Dense layers: chooses the assembly, which makes the outputs of all rows.
 
 use super::finish::Outputs;
-use super::{gaps, lanes};
+use super::{gaps, lanes, positions};
 use crate::epilogue::Epilogue;
 use crate::family::Family;
 use crate::kernel::{Target, general};
 use crate::layer::Source;
-use crate::mask::{Encoding, LayerWeights};
+use crate::mask::{Counts, Encoding, LayerWeights};
 use crate::random::{Generator, Stream, WORD};
 
 /// Rows that are counted at a time.
@@ -29,6 +29,11 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut t
             // SAFETY: a mask was checked before it comes here: its rows are whole, and name inputs of
             // the layer only. `Outputs::new` saw to room for all rows.
             unsafe { gaps::rows(weights.bytes.as_ptr(), before, &outputs) };
+        }
+        Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
+            let (counts, lists) = Counts::new(weights.bytes, weights.weights.rows, base);
+            // SAFETY: as above.
+            unsafe { positions::rows(counts, lists, x, rows, outputs) };
         }
         _ => general::dense(weights, epilogue, x, target),
     }

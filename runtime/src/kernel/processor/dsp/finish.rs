@@ -49,31 +49,31 @@ impl Outputs {
 }
 
 /// [`crate::epilogue::Affine::activation`] or `logit` of the sum in r3, which has less than 24 bits;
-/// r10 to r12 are [`Outputs`], of which the first two move on. It uses r4 to r9.
+/// r9 has scale and shift, `$one` 1, r10 and r12 are of [`Outputs`]; r10 moves on. It uses r4 to r8.
 macro_rules! finish {
-    ($logit:literal, $end:literal) => {
+    ($one:literal, $logit:literal, $end:literal) => {
         concat!(
-            "ldr r4, [r11], #4\n",
-            "mov r9, #0x00010001\n",
+            "mov r4, #0x00010001\n",
             // Both f16 at once. Exponents less one, not below 0, are powers of two; what is left are
             // fractions, with their hidden bit where the exponent is not 0.
-            "bic r5, r4, #0x80008000\n",
+            "bic r5, r9, #0x80008000\n",
             "lsr r6, r5, #10\n",
             "and r6, r6, #0x001f001f\n",
-            "uqsub16 r6, r6, r9\n",
+            "uqsub16 r6, r6, r4\n",
             "sub r5, r5, r6, lsl #10\n",
             // Negated where the sign says so.
             "mvn r7, r5\n",
-            "uadd16 r7, r7, r9\n",
-            "sadd16 r8, r4, r4\n",
+            "uadd16 r7, r7, r4\n",
+            "sadd16 r4, r9, r9\n",
             "sel r5, r5, r7\n",
             // S, then B as a product with a power of two, then sum·S + B.
             "sxth r7, r5\n",
             "lsl r7, r7, r6\n",
             "asr r5, r5, #16\n",
             "lsr r6, r6, #16\n",
-            "mov r8, #1\n",
-            "lsl r8, r8, r6\n",
+            "lsl r8, ",
+            $one,
+            ", r6\n",
             "smull r4, r5, r5, r8\n",
             "smlal r4, r5, r3, r7\n",
             "tst r12, #0x80\n",
@@ -104,12 +104,13 @@ macro_rules! finish {
         )
     };
 }
+pub(super) use finish;
 
-/// [`finish!`] as a routine of its own, for `BL`.
+/// [`finish!`] as a routine of its own, for `BL`; r11 is of [`Outputs`] too. It uses r4 to r9.
 ///
 /// # Safety
 /// Only for assembly that knows its registers.
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn routine() {
-    naked_asm!(cpu!(), finish!("2", "bx lr\n"))
+    naked_asm!(cpu!(), "ldr r9, [r11], #4", "mov r8, #1", finish!("r8", "2", "bx lr\n"))
 }

@@ -30,6 +30,7 @@ mod flat;
 mod gaps;
 mod lanes;
 mod pool;
+mod positions;
 mod program;
 mod rows;
 mod tiles;

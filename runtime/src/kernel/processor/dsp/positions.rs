@@ -1,6 +1,7 @@
 //! Dense rows from signed positions, each an index into a table of the inputs and their negatives.
 
 use core::arch::naked_asm;
+use core::mem::MaybeUninit;
 
 use super::finish::{Outputs, finish};
 use crate::mask::{COUNTS, Counts};
@@ -20,36 +21,40 @@ pub(super) unsafe fn rows(
     rows: usize,
     mut outputs: Outputs,
 ) {
-    let table = table(x);
+    // The inputs, then their negatives.
+    let mut table = [MaybeUninit::<u32>::uninit(); 2 * INPUTS / 4];
+    fill(&mut table, x);
     let mut positions = positions.as_ptr();
-    let mut block = [[0; COUNTS]; ROWS / COUNTS];
+    let mut block = [MaybeUninit::<[u32; 2]>::uninit(); ROWS / COUNTS];
     for first in (0..rows).step_by(ROWS) {
         for (to, group) in block.iter_mut().zip(core::iter::from_fn(|| counts.next_group())) {
-            *to = group;
+            to.write(group);
         }
         outputs.expect((rows - first).min(ROWS));
         // SAFETY: as for this function; `block` holds the counts of the rows that are expected, and
-        // `table` has an entry for every position.
+        // `table` what positions of the layer's inputs name.
         positions = unsafe {
             block_of_rows(table.as_ptr().cast(), block.as_ptr().cast(), positions, &mut outputs)
         };
     }
 }
 
-/// The inputs, then their negatives; 0 behind the last.
-fn table(x: &[u8]) -> [[u32; 32]; 2] {
+/// Most inputs of a row.
+const INPUTS: usize = 128;
+
+/// Writes the inputs to the first half of `table`, and their negatives to the second.
+#[inline(always)]
+fn fill(table: &mut [MaybeUninit<u32>; 2 * INPUTS / 4], x: &[u8]) {
     const SIGNS: u32 = 0x8080_8080;
-    let mut table = [[0; 32]; 2];
-    let [plus, minus] = &mut table;
+    let (plus, minus) = table.split_at_mut(INPUTS / 4);
     let (words, rest) = x.as_chunks();
     let mut last = [0; 4];
     last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let words = words.iter().chain(core::iter::once(&last));
-    for ((plus, minus), word) in plus.iter_mut().zip(minus).zip(words) {
+    for ((plus, minus), word) in plus.iter_mut().zip(minus).zip(words.iter().chain([&last])) {
         let word = u32::from_le_bytes(*word);
-        (*plus, *minus) = (word, SIGNS.wrapping_sub(word) ^ SIGNS);
+        plus.write(word);
+        minus.write(SIGNS.wrapping_sub(word) ^ SIGNS);
     }
-    table
 }
 
 /// Four positions, `$at` bytes behind r2: adds their inputs to r3.
@@ -99,6 +104,7 @@ unsafe extern "C" fn block_of_rows(
         // A row: one of an odd count, two of what is no multiple of four, then fours.
         "2:",
         "ldrb r8, [r1], #1",
+        "ldr r9, [r11], #4",
         "mov r3, #0",
         "lsls r4, r8, #31",
         "bpl 3f",
@@ -113,8 +119,8 @@ unsafe extern "C" fn block_of_rows(
         "adds r2, #2",
         "umaal r3, r4, r5, lr",
         "4:",
-        "lsr r9, r8, #2",
-        "tbb [pc, r9]",
+        "lsr r4, r8, #2",
+        "tbb [pc, r4]",
         "5:",
         ".byte (28f - 5b) / 2, (27f - 5b) / 2, (26f - 5b) / 2, (25f - 5b) / 2",
         ".byte (24f - 5b) / 2, (23f - 5b) / 2, (22f - 5b) / 2, (21f - 5b) / 2, (20f - 5b) / 2",
@@ -146,7 +152,7 @@ unsafe extern "C" fn block_of_rows(
         "28:",
         "bic r8, r8, #3",
         "add r2, r8",
-        finish!("7", "subs r12, #0x100\nbhs 2b\nb 8f\n"),
+        finish!("lr", "7", "subs r12, #0x100\nbhs 2b\nb 8f\n"),
         "8:",
         "pop {{r3}}",
         "stm r3, {{r10, r11, r12}}",

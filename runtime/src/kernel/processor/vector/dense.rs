@@ -22,7 +22,10 @@ pub(in crate::kernel::processor) unsafe fn dense<V: Vector>(
     x: &[u8],
     target: &mut Target,
 ) -> bool {
-    let lists = matches!(weights.encoding, Encoding::SignedGaps | Encoding::RiceGaps { .. });
+    let lists = matches!(
+        weights.encoding,
+        Encoding::SignedGaps | Encoding::SignedPositions { .. } | Encoding::RiceGaps { .. }
+    );
     let stored = weights.weights.source == Source::StoredInt8;
     // SAFETY: as for this function.
     unsafe {
@@ -63,6 +66,7 @@ unsafe fn row_by_row<V: Vector>(
                 // SAFETY: as for this function.
                 Row::Words(row) => unsafe { stored::<V>(row, &inputs) },
                 Row::Gaps(row) => row.map(|kept| product(kept, x)).sum(),
+                Row::Positions(row) => row.map(|kept| product(kept, x)).sum(),
                 Row::Rice(row) => codes(row, signs, x),
             };
             rows.resume(row);

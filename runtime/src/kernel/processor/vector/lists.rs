@@ -53,7 +53,9 @@ impl<'p> Lists<'p> {
         let Self { table, signs, plus, minus, .. } = self;
         match row {
             Row::Words(_) => table.fill(self.planes, self.window, Order::Bits),
-            Row::Rice(_) | Row::Gaps(_) => table.fill(self.planes, self.window, Order::Inputs),
+            Row::Rice(_) | Row::Gaps(_) | Row::Positions(_) => {
+                table.fill(self.planes, self.window, Order::Inputs)
+            }
         }
         plus.clear();
         minus.clear();
@@ -65,6 +67,10 @@ impl<'p> Lists<'p> {
             match &mut row {
                 Row::Words(row) => words(row, level, table, plus, minus),
                 Row::Gaps(row) => gaps(row, table, plus, minus),
+                Row::Positions(row) => row.for_each(|(input, weight)| {
+                    let list = if weight > 0 { &mut *plus } else { &mut *minus };
+                    list.push(table.at(input));
+                }),
                 Row::Rice(row) => {
                     if !codes(row, table, signs, plus, minus) {
                         coded_level(row, level, table, plus, minus);
