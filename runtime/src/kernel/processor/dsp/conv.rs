@@ -21,48 +21,31 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &m
     // What codes cost more as masks is that of a word for every two.
     let more = if conv.rows.are_codes() { kept / 2 } else { 0 };
     let pairs = walk(false).is_some_and(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
-    match walk(!pairs) {
-        Some(walk) => channels(conv, walk, pairs, &x, y, scratch),
-        None => general::conv2d(conv, &x, &mut y, scratch),
-    }
-}
-
-/// Makes the channels of `y`, in `pairs` or one by one.
-fn channels(
-    conv: &mut Convolution,
-    mut walk: Walk,
-    pairs: bool,
-    x: &Source,
-    mut y: Sink,
-    scratch: &mut [u32],
-) {
-    let inputs = x.planes.channels * conv.window.area() as usize;
+    let Some(mut walk) = walk(!pairs) else { return general::conv2d(conv, &x, &mut y, scratch) };
     let Some(mut scratch) = Scratch::new(scratch, inputs) else { return };
     // What two rows share is found in masks only.
     let coded = conv.rows.are_codes() && !pairs;
     if conv.first == 0 {
         scratch.fill_table(&x.planes, conv.window, coded);
     }
-    let channels = y.planes.channels;
-    let mut done = 0;
-    while done < channels {
-        if coded && scratch.make_coded(conv, &mut walk, done, inputs, &mut y).is_some() {
-            done += 1;
+    if pairs {
+        scratch.make_pairs(conv, &mut walk, &x, &mut y);
+        return;
+    }
+    // Turned once a channel, or in every tile.
+    let turn = walk.count() * 8 > kept;
+    for done in 0..y.planes.channels {
+        let made = coded && scratch.make_coded(conv, &mut walk, done, turn, inputs, &mut y);
+        if made {
             continue;
         }
-        let count = if pairs { (channels - done).min(2) } else { 1 };
         if coded {
             scratch.fill_table(&x.planes, conv.window, false);
         }
-        for row in scratch.bits.iter_mut().take(count) {
-            let (masks, signs) = row.split_at_mut(row.len() / 2);
-            conv.rows.next_mask(masks, signs);
-        }
-        scratch.make(conv, &mut walk, done, count, x, &mut y);
+        scratch.make_masked(conv, &mut walk, done, turn, &x, &mut y);
         if coded {
             scratch.fill_table(&x.planes, conv.window, true);
         }
-        done += count;
     }
 }
 
@@ -106,89 +89,122 @@ impl<'s> Scratch<'s> {
         }
     }
 
-    /// Makes a channel of Rice codes with a table in order; `None`, with no code read, where its sums
-    /// may pass 16 bits.
-    #[inline(always)]
+    /// Makes a channel of Rice codes with a table in order. Gives whether it did; if not, since its sums
+    /// may pass 16 bits, no code is read.
+    #[inline(never)]
     fn make_coded(
         &mut self,
         conv: &mut Convolution,
         walk: &mut Walk,
         done: usize,
+        turn: bool,
         inputs: usize,
         y: &mut Sink,
-    ) -> Option<()> {
-        let channel = channel(conv.epilogue.row(conv.first + done), conv.low)?;
-        let signs = self.bits[0].get_mut(..inputs.div_ceil(WORD))?;
-        let (reader, start) = conv.rows.next_codes(signs, TURN)?;
+    ) -> bool {
+        let Some(channel) = channel(conv, done) else { return false };
+        let Some(signs) = self.bits[0].get_mut(..inputs.div_ceil(WORD)) else { return false };
+        let Some((reader, start)) = conv.rows.next_codes(signs, TURN) else { return false };
         let before = reader.clone();
-        match Writer::new(self.table, self.program).coded(reader, start, inputs, signs) {
-            Some(program) => run(walk, program, [(done, channel); 2], y),
+        let writer = Writer::new(self.table, self.program);
+        match writer.coded(turn, reader, start, inputs, signs) {
+            Some(program) => run_lone(walk, program, done, channel, y),
             None => {
                 conv.rows.go_back(before);
-                return None;
+                return false;
             }
         }
-        Some(())
+        true
     }
 
-    /// Makes `count` channels, 1 or 2, from `done` on, whose bits are read.
-    fn make(
+    /// Makes a channel of any weights.
+    #[inline(never)]
+    fn make_masked(
         &mut self,
-        conv: &Convolution,
+        conv: &mut Convolution,
         walk: &mut Walk,
         done: usize,
-        count: usize,
+        turn: bool,
         x: &Source,
         y: &mut Sink,
     ) {
-        let Self { bits, program, table } = self;
-        let [first, last] = [&*bits[0], &*bits[1]].map(|words| {
-            let (masks, signs) = words.split_at(words.len() / 2);
-            Bits { masks, signs }
-        });
-        let affine = |at: usize| conv.epilogue.row(conv.first + done + at);
-        if count == 2
-            && let (Some(one), Some(two)) =
-                (channel(affine(0), conv.low), channel(affine(1), conv.low))
-            && let Some(program) = Writer::new(table, program).two(first, last)
-        {
-            let mut channels = [(done, one), (done + 1, two)];
-            if program.swapped {
-                channels.swap(0, 1);
-            }
-            run(walk, program, channels, y);
-            return;
+        let bits = &mut *self.bits[0];
+        let (masks, signs) = bits.split_at_mut(bits.len() / 2);
+        conv.rows.next_mask(masks, signs);
+        let bits = Bits { masks, signs };
+        let channel = channel(conv, done);
+        match (channel, Writer::new(self.table, self.program).one(turn, bits)) {
+            (Some(channel), Some(program)) => run_lone(walk, program, done, channel, y),
+            // Sums or epilogue are too large for 16 and 32 bits.
+            _ => general::channel(conv, masks, signs, self.program, done, x, y),
         }
-        for (at, bits) in [first, last].into_iter().enumerate().take(count) {
-            match (channel(affine(at), conv.low), Writer::new(table, program).one(bits)) {
-                (Some(channel), Some(program)) => {
-                    run(walk, program, [(done + at, channel); 2], y);
+    }
+
+    /// Makes all channels, two at a time.
+    #[inline(never)]
+    fn make_pairs(&mut self, conv: &mut Convolution, walk: &mut Walk, x: &Source, y: &mut Sink) {
+        let channels = y.planes.channels;
+        for done in (0..channels).step_by(2) {
+            if done + 1 == channels {
+                return self.make_masked(conv, walk, done, true, x, y);
+            }
+            for row in &mut self.bits {
+                let (masks, signs) = row.split_at_mut(row.len() / 2);
+                conv.rows.next_mask(masks, signs);
+            }
+            let [first, last] = [&*self.bits[0], &*self.bits[1]].map(|words| {
+                let (masks, signs) = words.split_at(words.len() / 2);
+                Bits { masks, signs }
+            });
+            let both = [channel(conv, done), channel(conv, done + 1)];
+            if let [Some(one), Some(two)] = both
+                && let Some(program) = Writer::new(self.table, self.program).two(first, last)
+            {
+                let mut channels = [(done, one), (done + 1, two)];
+                if program.swapped {
+                    channels.swap(0, 1);
                 }
-                // Sums or epilogue are too large for 16 and 32 bits.
-                _ => general::channel(conv, bits.masks, bits.signs, program, done + at, x, y),
+                for ((_, channel), negated) in channels.iter_mut().zip(program.negated) {
+                    channel.negate_if(negated);
+                }
+                // SAFETY: the program's table is that of the window that the walk was made for.
+                unsafe { walk.run(program.start, y, channels) };
+                continue;
+            }
+            for ((at, channel), bits) in (done..).zip(both).zip([first, last]) {
+                match (channel, Writer::new(self.table, self.program).one(true, bits)) {
+                    (Some(channel), Some(program)) => run_lone(walk, program, at, channel, y),
+                    _ => general::channel(conv, bits.masks, bits.signs, self.program, at, x, y),
+                }
             }
         }
     }
 }
 
-fn run(walk: &mut Walk, program: Program, mut channels: [(usize, Channel); 2], y: &mut Sink) {
-    for ((_, channel), negated) in channels.iter_mut().zip(program.negated) {
-        if negated {
-            channel.scale = -channel.scale;
-        }
-    }
+#[inline(always)]
+fn run_lone(walk: &mut Walk, program: Program, at: usize, mut channel: Channel, y: &mut Sink) {
+    channel.negate_if(program.negated[1]);
     // SAFETY: the program's table is that of the window that the walk was made for.
-    unsafe { walk.run(program.start, y, channels) };
+    unsafe { walk.run_lone(program.start, y, at, channel) };
 }
 
-/// The epilogue of sums of 16 bits, without a place; `None` where it does not fit 32 bits.
+/// The epilogue of channel `done` of a turn, without a place; `None` where sums of 16 bits do not
+/// suffice.
 #[inline(always)]
-fn channel(affine: Affine, low: u8) -> Option<Channel> {
-    let y = core::ptr::null_mut();
-    if let Some((scale, shift)) = quick(affine) {
-        let rule = if low == 0 { QUICK } else { QUICK_ABOVE };
-        return Some(Channel { scale, shift, rule, y });
+fn channel(conv: &Convolution, done: usize) -> Option<Channel> {
+    let affine = conv.epilogue.row(conv.first + done);
+    match quick(affine) {
+        Some((scale, shift)) => {
+            let rule = if conv.low == 0 { QUICK } else { QUICK_ABOVE };
+            Some(Channel { scale, shift, rule, y: core::ptr::null_mut() })
+        }
+        None => other_channel(affine),
     }
+}
+
+/// The same by other rules.
+#[inline(never)]
+fn other_channel(affine: Affine) -> Option<Channel> {
+    let y = core::ptr::null_mut();
     if let Some((scale, shift)) = steep(affine) {
         return Some(Channel { scale, shift, rule: STEEP, y });
     }

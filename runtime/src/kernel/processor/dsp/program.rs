@@ -194,10 +194,11 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// The program of one channel; `None` where its sums may pass 16 bits, or where memory ends.
-    pub(super) fn one(self, bits: Bits) -> Option<Program> {
+    /// The program of one channel; `None` where its sums may pass 16 bits, or where memory ends. With
+    /// `turn` all pairs change their signs where minus is left over, else the sums do in each tile.
+    pub(super) fn one(self, turn: bool, bits: Bits) -> Option<Program> {
         // SAFETY: the lists are those that `lone` made.
-        self.lone(|lists| unsafe { lists.read_words(bits.masks, bits.signs) })
+        self.lone(turn, |lists| unsafe { lists.read_words(bits.masks, bits.signs) })
     }
 
     /// The same of Rice codes: the reader stands at the first one of the row that begins at flat index
@@ -205,18 +206,19 @@ impl<'s> Writer<'s> {
     /// read whole.
     pub(super) fn coded(
         self,
+        turn: bool,
         reader: &mut Reader,
         start: u32,
         inputs: usize,
         signs: &[u32],
     ) -> Option<Program> {
         // SAFETY: the lists are those that `lone` made.
-        self.lone(|lists| unsafe { lists.read_codes(reader, start, inputs, signs) })
+        self.lone(turn, |lists| unsafe { lists.read_codes(reader, start, inputs, signs) })
     }
 
     /// The program of one channel whose taps are those that `read` lists, if it had the room.
     #[inline(always)]
-    fn lone(mut self, read: impl FnOnce(&mut Lists) -> bool) -> Option<Program> {
+    fn lone(mut self, turn: bool, read: impl FnOnce(&mut Lists) -> bool) -> Option<Program> {
         let (plus, minus) = (self.front, self.front.wrapping_add(1));
         let limit = (self.free() >= BEYOND).then(|| self.back.wrapping_sub(BEYOND))?;
         let mut lists = Lists { table: self.table, plus, minus, limit };
@@ -224,7 +226,7 @@ impl<'s> Writer<'s> {
             return None;
         }
         // SAFETY: the lists began at the front.
-        let group = unsafe { self.sort(true, lists.plus, lists.minus)? };
+        let group = unsafe { self.sort(turn, lists.plus, lists.minus)? };
         Self::last(&group)
     }
 
@@ -235,7 +237,11 @@ impl<'s> Writer<'s> {
         }
         // SAFETY: the group is complete.
         unsafe { group.end(Then::Last, core::ptr::null()) };
-        Some(Program { start: group.start, swapped: false, negated: [group.turned; 2] })
+        Some(Program {
+            start: group.start,
+            swapped: false,
+            negated: [group.turned || group.negate; 2],
+        })
     }
 
     /// The program of two channels; `None` as for one.

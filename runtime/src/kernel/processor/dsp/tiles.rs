@@ -50,6 +50,16 @@ pub(super) struct Channel {
     pub y: *mut u8,
 }
 
+impl Channel {
+    /// The epilogue of sums of the opposite sign.
+    #[inline(always)]
+    pub(super) fn negate_if(&mut self, negated: bool) {
+        if negated {
+            self.scale = -self.scale;
+        }
+    }
+}
+
 /// A [`Channel::rule`]: `((sum·scale >> 16) + shift) >> 16`, not below 0.
 pub(super) const QUICK: i32 = 0;
 

@@ -146,7 +146,7 @@ impl Walk {
     }
 
     /// Tiles of a plane.
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.blocks.iter().flatten().map(|block| block.tiles * block.rows).sum()
     }
 
@@ -159,12 +159,32 @@ impl Walk {
         faster && (!self.overruns || tiles == 1)
     }
 
-    /// Runs `program`, whose channels are `channels` of `y`, over the plane. Channels are made in their
-    /// order.
+    /// Runs `program` of one channel of `y` over the plane. Channels are made in their order.
     ///
     /// # Safety
-    /// The walk was made for `x` and `y`, and the offsets of `program` are those of its window. Two
-    /// channels were found to pay.
+    /// The walk was made for `x` and `y`, and the offsets of `program` are those of its window.
+    #[inline(always)]
+    pub(super) unsafe fn run_lone(
+        &mut self,
+        program: *const u32,
+        y: &mut Sink,
+        at: usize,
+        channel: Channel,
+    ) {
+        let plane = y.bytes.as_mut_ptr().wrapping_add(at * y.planes.plane());
+        for (tiles, block) in self.tiles.iter_mut().zip(&self.blocks) {
+            let (Some(tiles), Some(block)) = (tiles, block) else { break };
+            tiles.program = program;
+            tiles.last = Channel { y: plane.wrapping_add(block.y), ..channel };
+            // SAFETY: `fits` saw that no tile leaves input and output.
+            unsafe { tiles::run(tiles) };
+        }
+    }
+
+    /// The same with two channels.
+    ///
+    /// # Safety
+    /// As [`Walk::run_lone`]; two channels were found to pay.
     pub(super) unsafe fn run(
         &mut self,
         program: *const u32,
