@@ -293,7 +293,7 @@ impl<'a> Rows<'a> {
                 let count = bytes.first_chunk().map_or(0, |count| u32::from_le_bytes(*count));
                 count as usize / rows
             }
-            Encoding::SignedGaps => bytes.len() / rows,
+            Encoding::SignedGaps | Encoding::SignedPositions { .. } => bytes.len() / rows,
             Encoding::Seeded { density } => inputs * usize::from(density) / 256,
             Encoding::Full => inputs,
             Encoding::Raw | Encoding::CountedRaw => {
