@@ -12,29 +12,30 @@ use crate::cases::{Case, Variant};
 /// Seed of every case's backbone.
 const SEED: u64 = 0x5eed;
 
-/// Index of the case's layer in an [`isolated`] artifact.
-pub const ISOLATED: usize = 1;
-
 /// `case` as the only layer of a network with one task, before it a relayout where it needs a halo,
 /// after it (unless it makes logits itself) a dense layer that adds up every output, each with its
 /// sign, to one logit. `None` where case and variant do not go together.
 pub fn artifact(case: &Case, variant: Variant) -> Option<Vec<u8>> {
-    network(case, variant, false)
+    network(case, variant, false).map(|(artifact, _)| artifact)
 }
 
 /// Like [`artifact`], with a relayout on either side of the layer (on its map sides), so that the
-/// planner may lay out both of its tensors as it would in the middle of a network. The layer is the
-/// one of index [`ISOLATED`].
-pub fn isolated(case: &Case, variant: Variant) -> Option<Vec<u8>> {
+/// planner may lay out its tensors as it would in the middle of a network; and the layer's index.
+pub fn isolated(case: &Case, variant: Variant) -> Option<(Vec<u8>, usize)> {
     network(case, variant, true)
 }
 
-fn network(case: &Case, variant: Variant, isolated: bool) -> Option<Vec<u8>> {
+fn network(case: &Case, variant: Variant, isolated: bool) -> Option<(Vec<u8>, usize)> {
     let mut tensors = vec![case.input];
     let mut layers = Vec::new();
     if isolated || case.layer.halo() > 0 {
         tensors.push(case.input);
         layers.push(Layer::Relayout(Relayout { input: 0, output: 1 }));
+    }
+    let right = (tensors.len() - 1) as TensorId;
+    if let (Layer::Add(_), true) = (case.layer, isolated) {
+        tensors.push(case.input);
+        layers.push(Layer::Relayout(Relayout { input: 0, output: 2 }));
     }
     // The operands of a sum are to differ: the left one is half of the right one and some more.
     if let (Layer::Add(sum), false) = (case.layer, isolated) {
@@ -47,8 +48,9 @@ fn network(case: &Case, variant: Variant, isolated: bool) -> Option<Vec<u8>> {
     tensors.push(case.output);
     let mut layer = between(with_source(case.layer, variant.source), input, input + 1);
     if let Layer::Add(sum) = &mut layer {
-        sum.right = if isolated { input } else { 0 };
+        sum.right = right;
     }
+    let index = layers.len();
     layers.push(layer);
 
     let mut learned = Vec::new();
@@ -80,7 +82,7 @@ fn network(case: &Case, variant: Variant, isolated: bool) -> Option<Vec<u8>> {
     let classes = backbone.tensors.last()?.channels;
     let task =
         write::Learned { name: case.name.into(), classes, labels: Vec::new(), layers: learned };
-    Some(write::artifact(&backbone, &[task]).expect("a case is a valid network"))
+    Some((write::artifact(&backbone, &[task]).expect("a case is a valid network"), index))
 }
 
 /// `layer` from tensor `from` to tensor `to`.

@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Between two relayouts maps may be banded.
         if matches!(case.layer, Layer::Conv2d(conv) if conv.window.area() > 1) {
             for &variant in &VARIANTS[..2] {
-                let Some(bytes) = isolated(case, variant) else { continue };
+                let Some((bytes, _)) = isolated(case, variant) else { continue };
                 if small && bytes.len() > LARGEST_SMALL {
                     continue;
                 }

@@ -89,7 +89,7 @@ fn layers(case: &Case) -> Result<Vec<Subject>> {
 fn layer(case: &Case, variant: Variant, encoding: Option<&'static str>) -> Result<Subject> {
     let density = f64::from(variant.density) / 100.0;
     let elements = u64::from(case.input.elements().unwrap_or(0));
-    let artifact = artifact::isolated(case, variant)
+    let (artifact, index) = artifact::isolated(case, variant)
         .with_context(|| format!("{} cannot be written as {}", case.name, variant.name()))?;
     Ok(Subject {
         name: match case.weighted() {
@@ -102,7 +102,7 @@ fn layer(case: &Case, variant: Variant, encoding: Option<&'static str>) -> Resul
         macs: if case.weighted() { case.macs() } else { elements },
         arena: host::parse(&artifact)?.arena_bytes(),
         artifact,
-        layer: Some(artifact::ISOLATED),
+        layer: Some(index),
     })
 }
 
