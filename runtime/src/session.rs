@@ -243,10 +243,11 @@ impl<'m, 'a> Session<'m, 'a> {
     }
 }
 
-/// The first byte above [`MAX_ACTIVATION`]. Words are looked at, as there are many inputs.
+/// The first byte above [`MAX_ACTIVATION`]. Four words at a time are looked at, as there are many inputs.
 fn beyond_activations(input: &[u8]) -> Option<(usize, u8)> {
-    let (words, rest) = input.as_chunks();
-    let all = words.iter().fold(0, |all, word| all | u32::from_ne_bytes(*word));
+    let (blocks, rest) = input.as_chunks::<16>();
+    let word = |all: u32, word: &[u8; 4]| all | u32::from_ne_bytes(*word);
+    let all = blocks.iter().fold(0, |all, block| block.as_chunks().0.iter().fold(all, word));
     if all & 0x8080_8080 == 0 && rest.iter().all(|byte| *byte <= MAX_ACTIVATION) {
         return None;
     }
