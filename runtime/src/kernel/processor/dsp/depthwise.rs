@@ -61,6 +61,10 @@ struct Layer {
     width: usize,
     height: usize,
     copy: PlaneCopy,
+    even_rows: PlaneCopy,
+    odd_rows: PlaneCopy,
+    /// Where windows step down by two: the taps that read even rows of the input, and odd ones.
+    by_row: Option<[u32; 2]>,
     /// The quicker way over some maps.
     flat: Option<Flat>,
     handlers: &'static Handlers,
@@ -78,13 +82,16 @@ impl Layer {
             return None;
         }
         let (mut table, mut reach, mut input) = ([0; WORD], 0, 0);
+        let mut by_row = [0; 2];
         for row in 0..kernel[0].into() {
             for column in 0..kernel[1].into() {
                 let tap = copy.tap(left, row, column);
                 *table.get_mut(31 - bit_of(input) as usize)? = tap as u32;
+                by_row[(row + top) % 2] |= 1 << bit_of(input);
                 (reach, input) = (reach.max(tap), input + 1);
             }
         }
+        let copies = PlaneCopy::new(&maps.x.planes, copy);
         let layer = Self {
             table,
             corner: copy.corner(top, left)?,
@@ -92,7 +99,10 @@ impl Layer {
             stride: to.stride(),
             width: to.width,
             height: to.height,
-            copy: PlaneCopy::new(&maps.x.planes, copy),
+            copy: copies,
+            even_rows: copies.every_other(0),
+            odd_rows: copies.every_other(1),
+            by_row: (down == 2).then_some(by_row),
             flat: Flat::new(conv.window, &maps.x.planes, to, maps.lists.clone()),
             handlers: window::handlers(),
         };
@@ -152,7 +162,12 @@ impl Layer {
                 flat.sums(run, x.add(taps.offset), y);
             } else {
                 let copy = base.add(maps.copy.start);
-                self.copy.plane(from, copy);
+                let rows = match self.by_row {
+                    Some([_, odd]) if mask & odd == 0 => &self.even_rows,
+                    Some([even, _]) if mask & even == 0 => &self.odd_rows,
+                    _ => &self.copy,
+                };
+                rows.plane(from, copy);
                 self.sums(run, copy.add(self.corner + taps.offset), y);
             }
         }

@@ -35,6 +35,8 @@ pub(super) fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
 pub(super) struct PlaneCopy {
     from_stride: usize,
     to_stride: usize,
+    /// Where the first row lies in the source.
+    from_first: usize,
     /// Where the first columns lie in the target, of even and odd ones if it is split.
     first: usize,
     second: Option<usize>,
@@ -50,10 +52,27 @@ impl PlaneCopy {
         Self {
             from_stride: x.stride(),
             to_stride: y.stride(),
+            from_first: 0,
             first: if y.split { first } else { start },
             second: y.split.then_some(second),
             width: x.width,
             rows: x.height,
+        }
+    }
+
+    /// Every other row, from `first` (0 or 1) on; where planes have one row, that one.
+    pub(super) fn every_other(&self, first: usize) -> Self {
+        let rows = self.rows.saturating_sub(first).div_ceil(2).max(1);
+        let skipped = if self.rows > 1 { first } else { 0 };
+        let Self { from_stride, to_stride, .. } = *self;
+        Self {
+            from_stride: 2 * from_stride,
+            to_stride: 2 * to_stride,
+            from_first: skipped * from_stride,
+            first: self.first + skipped * to_stride,
+            second: self.second.map(|second| second + skipped * to_stride),
+            width: self.width,
+            rows,
         }
     }
 
@@ -66,6 +85,7 @@ impl PlaneCopy {
         let &Self { from_stride, to_stride, width, rows, .. } = self;
         // SAFETY: the caller's.
         unsafe {
+            let from = from.add(self.from_first);
             let first = to.add(self.first);
             match self.second.map(|second| to.add(second)) {
                 None if width > 1 => copy_rows(from, first, width, rows, from_stride, to_stride),
