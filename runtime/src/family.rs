@@ -3,6 +3,7 @@
 use core::fmt;
 
 use crate::layer::{Layer, Source};
+use crate::mask::Encoding;
 
 /// A part of the runtime that a cargo feature links. Files that need one that is off are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,11 +24,11 @@ pub enum Family {
     Magnitudes,
     /// [`Source::StoredInt8`]: feature `stored`.
     Stored,
-    /// [`crate::mask::Encoding::RiceGaps`]: feature `rice`.
+    /// [`Encoding::RiceGaps`]: feature `rice`.
     Rice,
-    /// [`crate::mask::Encoding::SignedGaps`] and `SignedPositions`: feature `gaps`.
+    /// [`Encoding::SignedGaps`] and [`Encoding::SignedPositions`]: feature `gaps`.
     Gaps,
-    /// [`crate::mask::Encoding::Seeded`]: feature `seeded-masks`.
+    /// [`Encoding::Seeded`]: feature `seeded-masks`.
     SeededMasks,
 }
 
@@ -68,31 +69,48 @@ impl Family {
         }
     }
 
+    /// The family that `layer` needs beside its weights; `None` where every build has it.
+    #[inline(always)]
+    pub const fn of_layer(layer: &Layer) -> Option<Self> {
+        match layer {
+            Layer::Dense(_) => None,
+            Layer::Conv2d(_) => Some(Family::Conv2d),
+            Layer::Depthwise(_) => Some(Family::Depthwise),
+            Layer::Pool(_) => Some(Family::Pool),
+            Layer::Add(_) => Some(Family::Add),
+            Layer::Relayout(_) => Some(Family::Relayout),
+        }
+    }
+
+    /// The family that weights of `source` need.
+    #[inline(always)]
+    pub const fn of_source(source: Source) -> Option<Self> {
+        match source {
+            Source::SeededSigns => None,
+            Source::SeededMagnitudes => Some(Family::Magnitudes),
+            Source::StoredInt8 => Some(Family::Stored),
+        }
+    }
+
+    /// The family that masks of `encoding` need.
+    #[inline(always)]
+    pub const fn of_encoding(encoding: Encoding) -> Option<Self> {
+        match encoding {
+            Encoding::Full | Encoding::Raw | Encoding::CountedRaw => None,
+            Encoding::RiceGaps { .. } => Some(Family::Rice),
+            Encoding::SignedGaps | Encoding::SignedPositions { .. } => Some(Family::Gaps),
+            Encoding::Seeded { .. } => Some(Family::SeededMasks),
+        }
+    }
+
     /// The family that `layer` needs and this build lacks, without its weights.
     pub(crate) fn missing_for_layer(layer: &Layer) -> Option<Self> {
-        let family = match layer {
-            Layer::Dense(_) => return None,
-            Layer::Conv2d(_) => Family::Conv2d,
-            Layer::Depthwise(_) => Family::Depthwise,
-            Layer::Pool(_) => Family::Pool,
-            Layer::Add(_) => Family::Add,
-            Layer::Relayout(_) => Family::Relayout,
-        };
-        family.missing()
+        Self::of_layer(layer).filter(|family| !family.is_linked())
     }
 
     /// The family that weights of `source` need and this build lacks.
     pub(crate) fn missing_for_source(source: Source) -> Option<Self> {
-        match source {
-            Source::SeededSigns => None,
-            Source::SeededMagnitudes => Family::Magnitudes.missing(),
-            Source::StoredInt8 => Family::Stored.missing(),
-        }
-    }
-
-    #[inline(always)]
-    fn missing(self) -> Option<Self> {
-        (!self.is_linked()).then_some(self)
+        Self::of_source(source).filter(|family| !family.is_linked())
     }
 }
 

@@ -4,11 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use anyhow::{Context, Result};
-use seedmask::{
-    Family,
-    layer::{Layer, Source},
-    mask::Encoding,
-};
+use seedmask::Family;
 
 use super::subjects::Subject;
 use crate::{
@@ -60,29 +56,12 @@ fn features(subject: &Subject) -> Result<BTreeSet<&'static str>> {
     let task = model.tasks().next().context("an artifact without a task")?;
     let mut features = BTreeSet::from(SPEED);
     for op in task.program(&model) {
-        let layer = match op.step.layer {
-            Layer::Dense(_) => None,
-            Layer::Conv2d(_) => Some(Family::Conv2d),
-            Layer::Relayout(_) => Some(Family::Relayout),
-            Layer::Depthwise(_) => Some(Family::Depthwise),
-            Layer::Pool(_) => Some(Family::Pool),
-            Layer::Add(_) => Some(Family::Add),
-        };
-        let (mut source, mut encoding) = (None, None);
+        features.extend(Family::of_layer(&op.step.layer).map(Family::feature));
         if let Some((weights, _)) = op.learned {
-            source = match weights.weights().source {
-                Source::SeededSigns => None,
-                Source::SeededMagnitudes => Some(Family::Magnitudes),
-                Source::StoredInt8 => Some(Family::Stored),
-            };
-            encoding = match weights.mask().0 {
-                Encoding::Full | Encoding::Raw | Encoding::CountedRaw => None,
-                Encoding::RiceGaps { .. } => Some(Family::Rice),
-                Encoding::SignedGaps | Encoding::SignedPositions { .. } => Some(Family::Gaps),
-                Encoding::Seeded { .. } => Some(Family::SeededMasks),
-            };
+            let source = Family::of_source(weights.weights().source);
+            let encoding = Family::of_encoding(weights.mask().0);
+            features.extend([source, encoding].into_iter().flatten().map(Family::feature));
         }
-        features.extend([layer, source, encoding].into_iter().flatten().map(Family::feature));
     }
     Ok(features)
 }
