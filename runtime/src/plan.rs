@@ -2,7 +2,8 @@
 //!
 //! A tensor lives from the layer that writes it to the last layer that reads it; the input lives
 //! from the start, the output to the end. Tensors that live at the same time may not share bytes,
-//! but for a layer that works in place (see [`in_place`]).
+//! but for a layer that works in place: a sum, a depthwise layer, a pool or a relayout that may write
+//! its output over its input.
 //!
 //! A convolution whose output is read by nothing but the [`Add`](crate::layer::Add) right behind it is *joined* with it:
 //! both run in turns of [`JOINED`] channels, so that only so many of the output exist at a time.
