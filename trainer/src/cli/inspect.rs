@@ -3,9 +3,11 @@
 mod text;
 mod timeline;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
+use seedmask::Family;
 use seedmask::artifact::{Kind, Model, Op, PROLOGUE, Prologue, Task, VERSION};
 use seedmask::epilogue::CHANNEL;
 use seedmask::layer::Source;
@@ -48,16 +50,18 @@ struct Report {
 
 /// What a patch alone does not tell.
 #[derive(Serialize)]
-struct Backbone {
+pub struct Backbone {
     seed: u64,
     input: [usize; 3],
     outputs: usize,
-    arena_bytes: usize,
+    /// Cargo features of the runtime without which the file, or the patch, is refused.
+    features: Vec<&'static str>,
+    pub arena_bytes: usize,
     layers: Vec<LayerReport>,
     arena: Vec<TensorReport>,
     plan: Timeline,
-    tasks: Vec<TaskReport>,
-    flash: Flash,
+    pub tasks: Vec<TaskReport>,
+    pub flash: Flash,
     patch: Option<PatchReport>,
 }
 
@@ -92,14 +96,14 @@ struct TensorReport {
 }
 
 #[derive(Serialize)]
-struct TaskReport {
+pub struct TaskReport {
     task: String,
     in_patch: bool,
     classes: u16,
     labels: Vec<String>,
     layers: Vec<MaskReport>,
-    weights: u64,
-    kept: u64,
+    pub weights: u64,
+    pub kept: u64,
     density: f64,
     mask_bytes: usize,
     bits_per_weight: f64,
@@ -199,7 +203,8 @@ pub fn flash_of(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Fla
     Ok(backbone.patch.map_or(backbone.flash, |patch| patch.flash))
 }
 
-fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbone, Failure> {
+/// Everything about the artifact `file` and, where given, `patch`.
+pub fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbone, Failure> {
     let model = file.model()?;
     let found = count_weights(&model)? * (model.tasks().count() as u64 + 1);
     if found > MAX_COUNTED {
@@ -209,13 +214,15 @@ fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbon
         )));
     }
     let mut tasks: Vec<_> = model.tasks().map(|task| task_report(&model, &task, false)).collect();
+    let mut features = features(&model, model.tasks());
     let stored = model.steps().map(|step| step.stored.len()).sum();
     let flash = flash(&file.prologue()?, stored, &tasks);
     let patch = match patch {
         None => None,
         Some(patch) => {
-            let task = task_report(&model, &patch.patch(&model)?, true);
-            tasks.push(task);
+            let task = patch.patch(&model)?;
+            features.extend(self::features(&model, [task]));
+            tasks.push(task_report(&model, &task, true));
             let flash = self::flash(&patch.prologue()?, 0, &tasks[tasks.len() - 1..]);
             Some(PatchReport { file: patch.path.clone(), flash })
         }
@@ -225,6 +232,7 @@ fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbon
         seed: model.seed(),
         input: size(&model.input()),
         outputs: model.output().channels.into(),
+        features: features.into_iter().collect(),
         arena_bytes: model.arena_bytes(),
         plan: Timeline::new(&layers, &arena),
         layers,
@@ -233,6 +241,20 @@ fn backbone(file: &ArtifactFile, patch: Option<&ArtifactFile>) -> Result<Backbon
         flash,
         patch,
     })
+}
+
+/// The features of the runtime's families that `model` and `tasks` need, in the order of their names.
+fn features<'a>(
+    model: &Model<'a>,
+    tasks: impl IntoIterator<Item = Task<'a>>,
+) -> BTreeSet<&'static str> {
+    let layers = model.steps().flat_map(|step| {
+        let source = step.weights.and_then(|weights| Family::of_source(weights.source));
+        [Family::of_layer(&step.layer), source]
+    });
+    let encoding = |op: Op| Family::of_encoding(op.learned?.0.mask().0);
+    let masks = tasks.into_iter().flat_map(|task| task.program(model).map(encoding));
+    layers.chain(masks).flatten().map(Family::feature).collect()
 }
 
 fn flash(prologue: &Prologue, stored: usize, tasks: &[TaskReport]) -> Flash {

@@ -24,11 +24,12 @@ pub fn report(report: &Report) -> String {
 
 fn body(backbone: &Backbone) -> String {
     let mut text = format!(
-        "seed {}, input {}, {} outputs, arena {} bytes\n\n{}\narena\n{}",
+        "seed {}, input {}, {} outputs, arena {} bytes\n{}\n\n{}\narena\n{}",
         backbone.seed,
         size(backbone.input),
         backbone.outputs,
         bytes(backbone.arena_bytes),
+        features(&backbone.features),
         layers(backbone),
         arena(backbone)
     );
@@ -40,6 +41,14 @@ fn body(backbone: &Backbone) -> String {
         text.push_str(&format!("\n{}\n{}", patch.file.display(), flash(&patch.flash)));
     }
     text
+}
+
+/// What stands beside `default-features = false`.
+fn features(names: &[&str]) -> String {
+    if names.is_empty() {
+        return "features of the runtime: none".to_owned();
+    }
+    format!("features of the runtime: {}", names.join(", "))
 }
 
 fn layers(backbone: &Backbone) -> Table {
