@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::file::{self, ArtifactFile};
-use super::inspect::{self, Flash};
+use super::inspect::{self, Flash, TaskReport};
 use super::output::{Output, thousands};
 use crate::build;
 use crate::export::{self, Arena, Masks};
@@ -20,8 +20,9 @@ pub struct Build {
     /// The new artifact
     #[arg(short, long, value_name = "F.smk")]
     output: PathBuf,
-    /// Fraction of the weights that every layer keeps, above 0 and at most 1 [default: the recipe's]
-    #[arg(long, value_name = "D", value_parser = density)]
+    /// Fraction of the weights that every layer keeps, above 0 and at most 1; every output channel
+    /// keeps at least one weight [default: the recipe's]
+    #[arg(long, value_name = "D", value_parser = density, allow_negative_numbers = true)]
     density: Option<f32>,
     /// How masks are written
     #[arg(long, value_enum, default_value_t = Masks::Fastest)]
@@ -37,6 +38,9 @@ struct Report {
     bytes: usize,
     arena_bytes: usize,
     weights: u64,
+    /// Of the weights of all tasks together: how many their masks keep.
+    kept: u64,
+    density: f64,
     macs: u64,
     flash: Flash,
 }
@@ -52,13 +56,18 @@ impl Build {
         let bytes =
             export::artifact(&build::random(&recipe, self.density), self.masks, self.arena)?;
         let file = ArtifactFile { path: self.output.clone(), bytes };
+        let backbone = inspect::backbone(&file, None)?;
+        let sum = |count: fn(&TaskReport) -> u64| backbone.tasks.iter().map(count).sum::<u64>();
+        let kept = sum(|task| task.kept);
         let report = Report {
             artifact: self.output.clone(),
             bytes: file.bytes.len(),
-            arena_bytes: file.model()?.arena_bytes(),
+            arena_bytes: backbone.arena_bytes,
             weights: crate::evaluate::count_weights(&file.model()?)?,
+            kept,
+            density: kept as f64 / sum(|task| task.weights) as f64,
             macs: recipe.architecture.macs(),
-            flash: inspect::flash_of(&file, None)?,
+            flash: backbone.flash,
         };
         file::write(&self.output, &file.bytes)?;
         output.report(&report, text)?;
@@ -74,12 +83,15 @@ fn density(text: &str) -> Result<f32, String> {
 
 fn text(report: &Report) -> String {
     format!(
-        "{}: {} bytes ({}), arena {} bytes, {} weights, {} MACs\n",
+        "{}: {} bytes ({}), arena {} bytes, {} weights, {} kept by the masks (density {:.4}), {} \
+         MACs\n",
         report.artifact.display(),
         thousands(report.bytes as u64),
         report.flash.parts(),
         thousands(report.arena_bytes as u64),
         thousands(report.weights),
+        thousands(report.kept),
+        report.density,
         thousands(report.macs)
     )
 }
