@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use seedmask::artifact::{Model, ParseError, Prologue, Task};
 
 use super::Failure;
-use crate::recipe::Recipe;
+use crate::recipe::{Recipe, RecipeError};
 use crate::replace::{beside, folder, replace};
 
 /// The largest file that is read: far beyond any microcontroller's flash.
@@ -85,12 +85,40 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 /// The recipe in the file at `path`.
 pub fn recipe(path: &Path) -> Result<Recipe, Failure> {
     Recipe::read(path).map_err(|error| {
-        let error = error.to_string();
+        let hint = match &error {
+            RecipeError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                meant(path)
+            }
+            _ => String::new(),
+        };
+        let error = error.to_string() + &hint;
         let path = path.display().to_string();
         // Some faults name the file already.
         let named = error.starts_with(&path);
         Failure::Input(if named { error } else { format!("{path}: {}", error.trim_end()) })
     })
+}
+
+/// Which recipes there are, where there is none at `path`: one of the same name that ends in
+/// `.toml`, there or among those that come with Seedmask, or else all of these.
+fn meant(path: &Path) -> String {
+    let expected = "; expected a recipe, which is a TOML file";
+    let shipped = Path::new("trainer/recipes");
+    let name = path.with_extension("toml");
+    let there = name.file_name().map(|name| shipped.join(name));
+    if let Some(found) = [Some(name), there].into_iter().flatten().find(|path| path.is_file()) {
+        return format!("{expected}: {} is there", found.display());
+    }
+    let files = fs::read_dir(shipped).into_iter().flatten().flatten();
+    let mut names: Vec<String> = files
+        .filter_map(|file| file.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".toml"))
+        .collect();
+    names.sort();
+    match names.is_empty() {
+        true => expected.to_owned(),
+        false => format!("{expected}; {} has {}", shipped.display(), names.join(", ")),
+    }
 }
 
 /// Puts `bytes` at `path`. What was there stays until all bytes are on the disk. A device or pipe

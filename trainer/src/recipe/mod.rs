@@ -5,6 +5,7 @@ mod file;
 
 use std::path::Path;
 
+use seedmask::artifact::MAGIC;
 use serde::{Deserialize, Serialize};
 
 use crate::data::augment::Augmentation;
@@ -125,6 +126,14 @@ pub enum RecipeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// No text.
+    #[error("{path}: {found}; expected a recipe, which is a TOML file")]
+    NotText {
+        /// The file.
+        path: String,
+        /// What it is instead.
+        found: &'static str,
+    },
     /// Not TOML, an unknown key, or a value of another type.
     #[error("{0}")]
     Toml(#[from] Box<toml::de::Error>),
@@ -149,8 +158,15 @@ impl Recipe {
     /// # Errors
     /// [`RecipeError`], which names the key, what was found and what was expected.
     pub fn read(path: &Path) -> Result<Self, RecipeError> {
-        let io = |source| RecipeError::Io { path: path.display().to_string(), source };
-        Self::parse(&std::fs::read_to_string(path).map_err(io)?)
+        let name = || path.display().to_string();
+        let io = |source| RecipeError::Io { path: name(), source };
+        let bytes = std::fs::read(path).map_err(io)?;
+        let found = match bytes.starts_with(&MAGIC) {
+            true => "an artifact",
+            false => "not text in UTF-8",
+        };
+        let text = String::from_utf8(bytes);
+        Self::parse(&text.map_err(|_| RecipeError::NotText { path: name(), found })?)
     }
 
     /// Takes the text of a recipe apart.
