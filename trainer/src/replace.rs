@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
     let mut file = beside(path)?;
     for part in parts {
-        file.write_all(part)?;
+        file.as_file_mut().write_all(part)?;
     }
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
@@ -22,12 +22,25 @@ pub(crate) fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
 
 /// A file in the folder of `path` that goes away unless it gets a name. Others may read it then, as
 /// the user's mask says.
+///
+/// # Errors
+/// Where the folder is missing or cannot be written to; names the folder.
 pub(crate) fn beside(path: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".seedmask-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder(path))
+    let folder = folder(path);
+    builder.tempfile_in(folder).map_err(|error| {
+        // The error itself has the name of the temporary file, which nobody knows.
+        let (kind, name) = (error.kind(), folder.display());
+        let missing = kind == io::ErrorKind::NotFound && !folder.exists();
+        let reason = match missing {
+            true => format!("there is no folder {name}"),
+            false => format!("no new file in the folder {name}: {kind}"),
+        };
+        io::Error::new(kind, reason)
+    })
 }
 
 /// The folder that a file is or will be in.
@@ -39,6 +52,15 @@ pub(crate) fn folder(path: &Path) -> &Path {
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn a_missing_folder_is_named_and_the_temporary_file_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let error = replace(&missing.join("a.smk"), &[b"one"]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(error.to_string(), format!("there is no folder {}", missing.display()));
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() {
