@@ -38,7 +38,7 @@ impl Eval {
         let files = self.selection.read()?;
         let model = files.base.model()?;
         for task in self.selection.tasks(&files, &model)? {
-            let mut images = self.data.load_labelled(&task)?;
+            let mut images = self.data.load_labelled(&model, &task)?;
             if let Some(limit) = self.limit {
                 images = images.slice(0..limit.min(images.len()));
             }

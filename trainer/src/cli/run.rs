@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use seedmask::Session;
 use seedmask::artifact::{Model, Task};
 use serde::Serialize;
@@ -12,15 +12,18 @@ use super::select::{Selection, TestData};
 use super::{Failure, image};
 use crate::evaluate::{EvaluateError, HostArena, size};
 
-/// Classify single images: the class and every logit
+/// Classify single images, from files or of a data set: the class and every logit
 #[derive(Debug, Args)]
+#[command(override_usage = "seedmask run [OPTIONS] <FILE> <IMAGE>...\n       \
+                            seedmask run [OPTIONS] <FILE> --index <N>,...")]
+#[command(group = ArgGroup::new("what").args(["images", "index"]).required(true).multiple(true))]
 pub struct Run {
     #[command(flatten)]
     selection: Selection,
     /// Images: binary PGM or PPM, or camera bytes [channel][row][column], of the model's size
-    #[arg(required_unless_present = "index", value_name = "IMAGE")]
+    #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Test images of the data set, by their place
+    /// Test images of the data set, by their place; instead of IMAGE, or beside it
     #[arg(long, value_name = "N", value_delimiter = ',')]
     index: Vec<usize>,
     #[command(flatten)]
@@ -58,7 +61,7 @@ impl Run {
             if self.index.is_empty() {
                 continue;
             }
-            let images = self.data.load_labelled(&task)?;
+            let images = self.data.load_labelled(&model, &task)?;
             let found = [images.channels, images.height, images.width];
             if found != expected {
                 return Err(EvaluateError::ImageSize { found, expected }.into());

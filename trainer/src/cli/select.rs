@@ -7,8 +7,9 @@ use seedmask::artifact::{Model, Task};
 
 use super::Failure;
 use super::file::ArtifactFile;
-use crate::data::{self, DataError, Images, Split};
-use crate::evaluate::check_classes;
+use crate::data::catalog::{self, Entry};
+use crate::data::{self, DataError, Images, Split, locate};
+use crate::evaluate::{check_classes, size};
 
 /// Which tasks to run.
 #[derive(Debug, Args)]
@@ -90,26 +91,47 @@ impl TestData {
         }
     }
 
-    /// The test images for a task, whose classes are the task's.
-    pub fn load_labelled(&self, task: &Task) -> Result<Images, Failure> {
-        let images = self.load(task)?;
+    /// The test images for a task of `model`, or for a patch to it, whose classes are the task's.
+    pub fn load_labelled(&self, model: &Model, task: &Task) -> Result<Images, Failure> {
+        let images = self.load(model, task)?;
         check_classes(*task, &images).map_err(|error| {
             Failure::Input(format!("{}: {error}; --set names another", self.told(task)))
         })?;
         Ok(images)
     }
 
-    /// The test images for a task, whatever their classes.
-    pub fn load(&self, task: &Task) -> Result<Images, Failure> {
-        let images = data::load(self.name(task), Split::Test, self.data.as_deref());
-        images.map_err(|error| match error {
-            DataError::UnknownName { found, known } if self.set.is_none() => {
-                Failure::Input(format!(
-                    "no data set is called as task `{found}`; name one with --set: {}",
-                    known.join(", ")
-                ))
+    /// The test images for a task of `model`, or for a patch to it, whatever their classes.
+    pub fn load(&self, model: &Model, task: &Task) -> Result<Images, Failure> {
+        let folder = self.data.as_deref();
+        data::load(self.name(task), Split::Test, folder).map_err(|error| match error {
+            DataError::UnknownName { found, .. } if self.set.is_none() => Failure::Input(format!(
+                "no data set is called as task `{found}`; {}",
+                sets_of_size(size(&model.input()))
+            )),
+            DataError::Missing { .. } if self.set.is_none() => {
+                let has_data = |task: &Task| {
+                    catalog::entry(task.name()).is_ok_and(|it| locate::find(it, folder).is_ok())
+                };
+                let message = match model.tasks().find(has_data) {
+                    Some(other) => format!("{error}; `--task {}` has its data", other.name()),
+                    None => error.to_string(),
+                };
+                Failure::Input(message)
             }
             error => error.into(),
         })
+    }
+}
+
+/// Which data sets --set can name for a network that reads images of this size.
+fn sets_of_size([channels, height, width]: [usize; 3]) -> String {
+    let fits = |entry: &&Entry| channels == 1 && entry.set.size == [height, width];
+    let names: Vec<&str> = catalog::ENTRIES.iter().filter(fits).map(|entry| entry.name).collect();
+    match names.is_empty() {
+        true => format!(
+            "none that is known has images of {channels}×{height}×{width}; `seedmask run` takes \
+             images from files"
+        ),
+        false => format!("name one with --set: {}", names.join(", ")),
     }
 }

@@ -44,7 +44,7 @@ impl Verify {
         let mut differing = Vec::new();
         for task in self.selection.tasks(&files, &model)? {
             let given = self.data.data.is_some() || self.data.set.is_some();
-            let images = given.then(|| self.data.load(&task)).transpose()?;
+            let images = given.then(|| self.data.load(&model, &task)).transpose()?;
             let mut count = self.images as usize;
             if let Some(images) = &images {
                 let found = [images.channels, images.height, images.width];
