@@ -1,6 +1,6 @@
 //! `seedmask data`: which data sets there are, and how to get them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use super::Failure;
 use super::output::Output;
 use super::table::Table;
 use crate::data::catalog::{self, Derivation, Entry};
-use crate::data::{fetch, locate};
+use crate::data::{DataError, fetch, locate};
 
 /// List the data sets, or download one
 #[derive(Debug, Subcommand)]
@@ -76,7 +76,24 @@ fn download(entry: &Entry, folder: Option<PathBuf>) -> Result<PathBuf, Failure> 
             format_args!("downloading {}{name}\n", entry.set.home),
         );
     };
-    Ok(fetch::fetch(entry.set, &folder, told)?)
+    fetch::fetch(entry.set, &folder, told).map_err(|error| match error {
+        DataError::Download { .. } => {
+            Failure::Input(format!("{error}\n{}", by_hand(entry, &folder)))
+        }
+        error => error.into(),
+    })
+}
+
+/// What can be done where nothing can be downloaded; `folder` is that of all data sets.
+fn by_hand(entry: &Entry, folder: &Path) -> String {
+    let files = entry.set.files().map(|file| format!("{}.gz", file.name)).join(", ");
+    let folder = folder.join(entry.set.folder);
+    let mut text =
+        format!("by hand: put {files}, as they are or unpacked, into {}", folder.display());
+    if let Some(package) = entry.set.package {
+        text += &format!("; or `apt install {package}`");
+    }
+    text
 }
 
 fn report(entry: &Entry, folder: Option<PathBuf>) -> Report {
