@@ -49,6 +49,19 @@ fn the_parts_add_up_to_the_file() {
     let sum: u64 = parts.iter().map(|part| flash[part].as_u64().unwrap()).sum();
     assert_eq!(sum, flash["total"].as_u64().unwrap());
     assert_eq!(sum, fs::metadata(golden).unwrap().len());
+    let features = [
+        "add",
+        "conv2d",
+        "depthwise",
+        "gaps",
+        "magnitudes",
+        "pool",
+        "relayout",
+        "rice",
+        "seeded-masks",
+        "stored",
+    ];
+    assert_eq!(report["features"], serde_json::json!(features));
     assert_eq!(report["tasks"].as_array().unwrap().len(), 3);
     assert_eq!(report["tasks"][2]["layers"][0]["same_as"], "mix");
 }
@@ -214,6 +227,7 @@ fn a_network_is_built_with_random_masks_and_without_data() {
     assert_eq!((&built["weights"], &built["macs"]), (&22_016.into(), &2_656_768.into()));
     let task = &ok(&format!("inspect {file} --json")).json()[0]["tasks"][0];
     assert_eq!((&task["task"], &task["classes"]), (&"words".into(), &12.into()));
+    assert_eq!((&task["kept"], &task["density"]), (&built["kept"], &built["density"]));
     assert!((task["density"].as_f64().unwrap() - 0.2).abs() < 0.001);
     assert!(ok(&format!("verify {file} --images 1")).out.starts_with("words: real numbers ="));
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{RECIPE, fixture, ok, refused, repository, sample, seedmask};
+use crate::support::{RECIPE, answer, command, fixture, ok, refused, repository, sample, seedmask};
 
 #[test]
 fn damaged_artifacts_are_refused_by_every_command() {
@@ -77,9 +77,12 @@ fn missing_files_folders_and_tasks_are_named() {
     let (base, recipe) = (it.path("two.smk"), it.path("two.toml"));
     refused("inspect nowhere.smk", &["nowhere.smk: No such file"]);
     refused(&format!("inspect {}", it.path("")), &["directory"]);
-    refused("train nowhere.toml -o a.smk", &["nowhere.toml: No such file"]);
+    refused("train nowhere.toml -o a.smk", &["nowhere.toml: No such file", "expected a recipe"]);
     let output = it.path("no/such/folder/a.smk");
-    refused(&format!("train {recipe} -o {output}"), &["a.smk: No such file"]);
+    refused(
+        &format!("train {recipe} -o {output}"),
+        &["a.smk: there is no folder ", "/no/such/folder\n"],
+    );
     refused(&format!("eval {base} --task cats"), &["no task `cats`; it has: clothes, digits"]);
     refused(&format!("split {base} --task cats -o x"), &["no task `cats`"]);
     refused(&format!("eval {base} --set cats"), &["`cats`", "clothes, clothes-rotated, digits"]);
@@ -96,7 +99,7 @@ fn wrong_usage_is_told() {
     refused(&format!("train {recipe} -o a.smk --threads 0"), &["--threads"]);
     refused(&format!("train {recipe} -o a.smk --epochs 0"), &["--epochs"]);
     refused(&format!("train {recipe} -o a.smk --masks tiny"), &["smallest, fastest"]);
-    refused(&format!("run {}", it.path("two.smk")), &["IMAGE"]);
+    refused(&format!("run {}", it.path("two.smk")), &["IMAGE", "--index"]);
     refused(&format!("verify {} --images 0", it.path("two.smk")), &["--images"]);
 }
 
@@ -125,7 +128,28 @@ fn recipes_that_cannot_be_trained_are_refused() {
     }
     fs::write(&path, [0xff, 0xfe]).unwrap();
     refused(&format!("train {path} -o {}", it.path("never2.smk")), &["bad.toml: ", "UTF-8"]);
+    let line = format!("build {} -o {}", it.path("two.smk"), it.path("never2.smk"));
+    refused(&line, &["two.smk: an artifact; expected a recipe"]);
+    let recipe = it.path("two.toml");
+    refused(&line.replace("two.smk", "two"), &["two: No such file", &format!("{recipe} is there")]);
+    for density in ["-1", "0", "1.5", "nan"] {
+        let line = format!("build {recipe} -o {} --density {density}", it.path("never2.smk"));
+        refused(&line, &["expected a fraction above 0 and at most 1"]);
+    }
     assert!(!fs::exists(it.path("never2.smk")).unwrap());
+}
+
+#[test]
+fn recipes_that_come_with_the_source_are_named() {
+    let refused = |line: &str, expected: &str| {
+        let mut command = command();
+        command.current_dir(repository(".")).args(line.split_whitespace());
+        let answer = answer(&mut command);
+        assert_eq!(answer.code, Some(2), "{line}: {answer:?}");
+        assert!(answer.err.contains(expected), "{line}: {}", answer.err);
+    };
+    refused("build ic -o never.smk", "trainer/recipes/ic.toml is there");
+    refused("build cats -o never.smk", "trainer/recipes has ad.toml, ");
 }
 
 #[test]
@@ -170,6 +194,38 @@ fn a_data_set_with_other_classes_is_refused() {
     refused(&format!("run {base} --task digits --set clothes --index 0"), &parts);
     // Any image will do to compare kernels.
     ok(&format!("verify {base} --task digits --set clothes --images 2"));
+}
+
+#[test]
+fn a_way_on_is_named_where_a_data_set_is_missing() {
+    let golden = repository("tests/golden/v1.smk");
+    refused(&format!("eval {}", golden.display()), &["none that is known has images of 2×9×7"]);
+
+    let base = fixture().path("two.smk");
+    let folder = tempfile::tempdir().unwrap();
+    let set = folder.path().join("fashion-mnist");
+    fs::create_dir(&set).unwrap();
+    copy_of_sample(&set);
+    let line = format!("eval {base} --data {}", folder.path().display());
+    let answer = seedmask(line.split_whitespace());
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    assert!(answer.out.starts_with("clothes: "), "{answer:?}");
+    assert!(answer.err.contains("`--task clothes` has its data"), "{}", answer.err);
+}
+
+#[test]
+fn where_nothing_can_be_downloaded_the_files_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command();
+    // Nobody answers there.
+    command.env("ALL_PROXY", "http://127.0.0.1:9");
+    command.args(["data", "fetch", "digits", "--data"]).arg(folder.path());
+    let answer = answer(&mut command);
+    assert_eq!(answer.code, Some(2), "{answer:?}");
+    let target = format!("into {}", folder.path().join("mnist").display());
+    for part in ["by hand: put train-images-idx3-ubyte.gz, ", &target] {
+        assert!(answer.err.contains(part), "{}", answer.err);
+    }
 }
 
 /// A copy of the sample of clothes.

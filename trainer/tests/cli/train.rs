@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Answer, RECIPE, fixture, ok, refused};
+use crate::support::{Answer, RECIPE, fixture, ok, refused, repository};
 
 #[test]
 fn a_training_reports_what_it_gave() {
@@ -56,6 +56,17 @@ fn every_source_and_method_makes_a_sound_artifact() {
         let verified = ok(&format!("verify {file} --json")).json();
         assert_eq!(verified[0]["equal"], true, "{name}");
     }
+}
+
+#[test]
+fn the_recipe_for_one_more_task_goes_with_the_demo_s_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let patch = folder.path().join("rotated.smk").display().to_string();
+    let recipe = repository("trainer/recipes/clothes-rotated.toml").display().to_string();
+    let base = repository("trainer/models/demo.smk").display().to_string();
+    ok(&format!("train {recipe} --backbone {base} -o {patch} --epochs 1"));
+    let out = ok(&format!("eval {base} --patch {patch} --set clothes-rotated")).out;
+    assert!(out.starts_with("rotated: "), "{out}");
 }
 
 #[test]
