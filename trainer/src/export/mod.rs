@@ -27,7 +27,7 @@ pub enum Masks {
     /// In the fewest bytes.
     #[default]
     Smallest,
-    /// For speed: dense layers as signed gaps below density .2 and as words above it.
+    /// For speed: dense layers as a byte a kept weight below density .4 and as words above it.
     Fastest,
 }
 
