@@ -35,17 +35,40 @@ impl<'s> Pairs<'s> {
     }
 }
 
+/// Where a row of outputs goes.
+pub(crate) struct Outputs<'o> {
+    /// From the first column's first lane on.
+    pub(crate) bytes: &'o mut [u8],
+    /// At least two, or nothing is written.
+    pub(crate) columns: usize,
+    /// Bytes from column to column.
+    pub(crate) column_step: usize,
+    /// Bytes from lane to lane.
+    pub(crate) lane_step: usize,
+    /// Whether the last lane has no output.
+    pub(crate) ragged: bool,
+}
+
+impl Outputs<'_> {
+    /// Whether all outputs lie in the bytes.
+    fn fit(&self) -> bool {
+        let lanes = if self.ragged { 2 } else { 3 };
+        let last = self.columns.saturating_sub(1).saturating_mul(self.column_step);
+        last.saturating_add(lanes * self.lane_step) < self.bytes.len()
+    }
+}
+
 /// One row of outputs, of minus and plus taps, through the epilogue: columns of windows that are `STEP`
-/// words apart, 1 or 2, the first of which begins at the first word. At least two columns; `x`
-/// holds all that is under them, or nothing is written. No sum passes 16 bits.
+/// words apart, 1 or 2, the first of which begins at the first word. `x` holds all that is under them,
+/// or nothing is written. No sum passes 16 bits.
 pub(crate) fn line<const STEP: usize>(
     lists: &[Pairs; 2],
     x: &[u32],
-    outputs: &mut [[u8; 4]],
+    outputs: &mut Outputs,
     narrow: Narrow,
     low: u8,
 ) {
-    let Some(last) = outputs.len().checked_sub(2) else { return };
+    let Some(last) = outputs.columns.checked_sub(2).filter(|_| outputs.fit()) else { return };
     let reach = lists.iter().map(|list| list.limit as usize / 4).fold(0, usize::max);
     let Some(x) = x.get(..last * STEP + reach + STEP + 1) else { return };
     columns::<STEP>(lists, x, outputs, narrow, low);
@@ -56,18 +79,21 @@ pub(crate) fn line<const STEP: usize>(
 fn columns<const STEP: usize>(
     lists: &[Pairs; 2],
     x: &[u32],
-    outputs: &mut [[u8; 4]],
+    outputs: &mut Outputs,
     narrow: Narrow,
     low: u8,
 ) {
+    let lanes = if outputs.ragged { 3 } else { 4 };
     let mut done = 0;
-    while done < outputs.len() {
+    while done < outputs.columns {
         // The last tile may begin within the one before: it then writes the same bytes again.
-        let at = done.min(outputs.len() - 2);
+        let at = done.min(outputs.columns - 2);
         let sums = sums::<STEP>(lists, x.get(at * STEP..).unwrap_or_default());
-        let columns = outputs.get_mut(at..at + 2).unwrap_or_default();
-        for (output, lanes) in columns.iter_mut().zip(sums) {
-            *output = activations(lanes, narrow, low);
+        for (column, sums) in (at..).zip(sums) {
+            let start = column * outputs.column_step;
+            let bytes = outputs.bytes.get_mut(start..).unwrap_or_default();
+            let bytes = bytes.iter_mut().step_by(outputs.lane_step).take(lanes);
+            bytes.zip(activations(sums, narrow, low)).for_each(|(to, value)| *to = value);
         }
         done = at + 2;
     }
@@ -116,10 +142,11 @@ fn activations(lanes: Lanes, narrow: Narrow, low: u8) -> [u8; 4] {
 fn columns<const STEP: usize>(
     lists: &[Pairs; 2],
     x: &[u32],
-    outputs: &mut [[u8; 4]],
+    outputs: &mut Outputs,
     narrow: Narrow,
     low: u8,
 ) {
+    let (column, lane) = (outputs.column_step, outputs.lane_step);
     let mut tiles = Tiles {
         lists: [&lists[0], &lists[1]].map(|list| {
             let ends = list.pairs.as_ptr_range();
@@ -128,24 +155,28 @@ fn columns<const STEP: usize>(
         }),
         x: x.as_ptr(),
         step: 8 * STEP,
-        y: outputs.as_mut_ptr(),
-        count: outputs.len() / 2,
+        y: outputs.bytes.as_mut_ptr(),
+        count: outputs.columns / 2,
         even: crate::kernel::words::EVEN,
         scale: narrow.scale,
         shift: narrow.shift,
         right: narrow.right,
         low: low.into(),
+        column,
+        upper_even: 2 * lane,
+        upper_odd: if outputs.ragged { 0 } else { 2 * lane },
+        back: lane.wrapping_sub(column),
     };
     // SAFETY: there are two columns at least. `Pairs::new` cut offsets off at the limit and made them
     // multiples of 4, and `line` saw that `x` has a word there and one `STEP` further for the
-    // last two columns, and with them for all.
+    // last two columns, and with them for all, and that all outputs lie in `bytes`.
     unsafe {
         tiles.run::<STEP>();
-        if outputs.len() % 2 == 1 {
+        if outputs.columns % 2 == 1 {
             // The last tile begins within the one before: it writes the same bytes again.
-            let last = outputs.len() - 2;
+            let last = outputs.columns - 2;
             tiles.x = x.as_ptr().add(last * STEP);
-            tiles.y = outputs.as_mut_ptr().add(last);
+            tiles.y = outputs.bytes.as_mut_ptr().add(last * column);
             tiles.count = 1;
             tiles.run::<STEP>();
         }
@@ -172,8 +203,8 @@ struct Tiles {
     x: *const u32,
     /// Bytes from tile to tile.
     step: usize,
-    /// The first outputs.
-    y: *mut [u8; 4],
+    /// The first output of the first lane.
+    y: *mut u8,
     /// Tiles, at least 1.
     count: usize,
     /// Bytes 0 and 2 of a word.
@@ -184,6 +215,15 @@ struct Tiles {
     right: u32,
     /// The smallest output.
     low: u32,
+    /// Bytes from column to column.
+    column: usize,
+    /// Bytes from the outputs of lane 0 to those of lane 2.
+    upper_even: usize,
+    /// Bytes from the outputs of lane 1 to those of lane 3; 0 where these are none, and then
+    /// overwritten.
+    upper_odd: usize,
+    /// Bytes from the second column in lane 0 to the first in lane 1.
+    back: usize,
 }
 
 #[cfg(seedmask_thumb)]
@@ -235,33 +275,46 @@ macro_rules! routine {
                 "mov r0, r11",
                 "adds r0, #12",
                 "bl 2f",
-                // The epilogue: r0 right, r1 shift, r2 scale, r7 outputs, r10 low.
-                "mov r0, r11",
-                "ldr r7, [r0, #32]",
-                "ldr r6, [r0, #56]",
-                "mov r10, r6",
-                "ldr r2, [r0, #44]",
-                "ldr r1, [r0, #48]",
-                "ldr r0, [r0, #52]",
+                // The epilogue: r0 right, r1 shift, r2 scale, r4 from lower to upper lanes, r7 outputs,
+                // r10 low, r12 from column to column; sums of the even lanes go from r5, of the odd
+                // ones from r3, those of the second column from r9 and r8.
                 "mov r5, r8",
                 "lsls r6, r3, #8",
                 "subs r5, r5, r6",
+                "mov r7, r9",
+                "lsls r6, r4, #8",
+                "subs r7, r7, r6",
+                "mov r9, r7",
+                "mov r8, r4",
+                "mov r0, r11",
+                "ldr r6, [r0, #60]",
+                "mov r12, r6",
+                "ldr r6, [r0, #56]",
+                "mov r10, r6",
+                "ldr r7, [r0, #32]",
+                "ldr r4, [r0, #64]",
+                "ldr r2, [r0, #44]",
+                "ldr r1, [r0, #48]",
+                "ldr r0, [r0, #52]",
                 "bl 6f",
-                "adds r7, #1",
+                "add r7, r12",
+                "mov r5, r9",
+                "bl 6f",
+                "mov r6, r11",
+                "ldr r4, [r6, #68]",
+                "ldr r6, [r6, #72]",
+                "adds r7, r7, r6",
                 "mov r5, r3",
                 "bl 6f",
-                "adds r7, #3",
-                "mov r5, r9",
-                "lsls r6, r4, #8",
-                "subs r5, r5, r6",
-                "bl 6f",
-                "adds r7, #1",
-                "mov r5, r4",
+                "add r7, r12",
+                "mov r5, r8",
                 "bl 6f",
                 // The next tile.
                 "mov r0, r11",
-                "adds r7, #3",
-                "str r7, [r0, #32]",
+                "ldr r1, [r0, #32]",
+                "add r1, r12",
+                "add r1, r12",
+                "str r1, [r0, #32]",
                 "ldr r1, [r0, #24]",
                 "ldr r2, [r0, #28]",
                 "adds r1, r1, r2",
@@ -276,18 +329,30 @@ macro_rules! routine {
                 "mov r10, r6",
                 "mov r11, r7",
                 "pop {{r4-r7, pc}}",
-                // Adds a list.
+                // Adds a list: its single tap first.
                 "2:",
+                "ldr r5, [r0, #8]",
+                "cmp r5, #0",
+                "blt 4f",
+                "adds r5, r5, r1",
+                "ldr r7, [r5]",
+                concat!("ldr r6, [r5, #", $next, "]"),
+                "add r8, r7",
+                "lsrs r7, r7, #8",
+                "ands r7, r2",
+                "adds r3, r3, r7",
+                "add r9, r6",
+                "lsrs r6, r6, #8",
+                "ands r6, r2",
+                "adds r4, r4, r6",
+                "4:",
                 "ldr r5, [r0, #4]",
                 "mov r10, r5",
-                "ldr r5, [r0, #8]",
-                "push {{r5}}",
                 "ldr r0, [r0]",
                 "cmp r0, r10",
-                "beq 4f",
+                "beq 5f",
                 "3:",
-                "ldr r5, [r0]",
-                "adds r0, #4",
+                "ldmia r0!, {{r5}}",
                 "lsrs r6, r5, #16",
                 "uxth r5, r5",
                 "adds r5, r5, r1",
@@ -309,27 +374,15 @@ macro_rules! routine {
                 "adds r4, r4, r6",
                 "cmp r0, r10",
                 "bne 3b",
-                // A single tap.
-                "4:",
-                "pop {{r5}}",
-                "cmp r5, #0",
-                "blt 5f",
-                "adds r5, r5, r1",
-                "ldr r7, [r5]",
-                concat!("ldr r6, [r5, #", $next, "]"),
-                "add r8, r7",
-                "lsrs r7, r7, #8",
-                "ands r7, r2",
-                "adds r3, r3, r7",
-                "add r9, r6",
-                "lsrs r6, r6, #8",
-                "ands r6, r2",
-                "adds r4, r4, r6",
                 "5:",
                 "bx lr",
-                // Writes the outputs of both lanes of r5, the lower at r7.
+                // Writes the outputs of both lanes of r5: the upper r4 behind r7, then the lower at r7.
                 "6:",
-                "sxth r6, r5",
+                // A lower lane below zero took one off the upper.
+                "movs r6, #1",
+                "lsls r6, r6, #15",
+                "adds r6, r6, r5",
+                "asrs r6, r6, #16",
                 "muls r6, r2, r6",
                 "adds r6, r6, r1",
                 "asrs r6, r0",
@@ -341,12 +394,8 @@ macro_rules! routine {
                 "ble 8f",
                 "movs r6, #127",
                 "8:",
-                "strb r6, [r7]",
-                // A lower lane below zero took one off the upper.
-                "movs r6, #1",
-                "lsls r6, r6, #15",
-                "adds r5, r5, r6",
-                "asrs r5, r5, #16",
+                "strb r6, [r7, r4]",
+                "sxth r5, r5",
                 "muls r5, r2, r5",
                 "adds r5, r5, r1",
                 "asrs r5, r0",
@@ -358,7 +407,7 @@ macro_rules! routine {
                 "ble 11f",
                 "movs r5, #127",
                 "11:",
-                "strb r5, [r7, #2]",
+                "strb r5, [r7]",
                 "bx lr",
             );
         }

@@ -4,7 +4,7 @@
 
 use super::taps::Taps;
 use super::window::{self, Plane, corner};
-use crate::kernel::processor::columns::{self, Pairs};
+use crate::kernel::processor::columns::{self, Outputs, Pairs};
 use crate::kernel::{BANDS, Convolution, Planes, Sink, Source};
 use crate::layer::Window;
 use crate::random::{WORD, bit_of};
@@ -20,6 +20,13 @@ pub(super) fn windows(
     scratch: &mut [u32],
 ) -> bool {
     let bands = usize::from(BANDS);
+    let (mut x, mut y) = (*x, Sink { planes: y.planes, bytes: &mut *y.bytes });
+    if *conv.window == Window::square(1, 1, 0)
+        && let (Some(from), Some(to)) = (flat(&x.planes), flat(&y.planes))
+    {
+        (x.planes, y.planes) = (from, to);
+    }
+    let (x, y) = (&x, &mut y);
     let reach = window::reach(x, conv.window);
     let inputs = x.planes.channels * conv.window.area() as usize;
     if (x.planes.bands, y.planes.bands) != (bands, bands)
@@ -49,12 +56,17 @@ pub(super) fn windows(
                 for row in 0..y.planes.rows() {
                     let start = corner(x, conv.window, row) / bands;
                     let x = words.get(start..).unwrap_or_default();
-                    let outputs = y.planes.row_mut(y.bytes, channel, row);
-                    let outputs = outputs.as_chunks_mut().0;
+                    let mut outputs = Outputs {
+                        bytes: y.planes.row_mut(y.bytes, channel, row),
+                        columns: y.planes.width,
+                        column_step: bands,
+                        lane_step: 1,
+                        ragged: false,
+                    };
                     if conv.window.stride[1] == 1 {
-                        columns::line::<1>(&lists, x, outputs, narrow, conv.low);
+                        columns::line::<1>(&lists, x, &mut outputs, narrow, conv.low);
                     } else {
-                        columns::line::<2>(&lists, x, outputs, narrow, conv.low);
+                        columns::line::<2>(&lists, x, &mut outputs, narrow, conv.low);
                     }
                 }
             }
@@ -65,6 +77,14 @@ pub(super) fn windows(
         }
     }
     true
+}
+
+/// A plain map without halo as one of a single row: where its elements lie does not matter to windows of
+/// one. `None` where its planes are no whole words.
+fn flat(planes: &Planes) -> Option<Planes> {
+    let (bands, plane) = (usize::from(BANDS), planes.plane());
+    let whole = planes.bands == 1 && !planes.split && planes.pad == 0 && plane % bands == 0;
+    whole.then_some(Planes { height: bands, width: plane / bands, bands, ..*planes })
 }
 
 /// The scratch of a convolution in its parts.
