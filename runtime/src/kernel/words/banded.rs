@@ -2,8 +2,8 @@
 //! four outputs is a word, loaded as one. A row of weights becomes lists of taps in pairs, which run over
 //! the map two columns at a time: as many as the registers of the smallest cores hold.
 
-use super::taps::Taps;
-use super::window::{self, Plane, corner};
+use super::window::{self, corner};
+use crate::epilogue::{Affine, Narrow};
 use crate::kernel::processor::columns::{self, Outputs, Pairs};
 use crate::kernel::{BANDS, Convolution, Planes, Sink, Source};
 use crate::layer::Window;
@@ -44,39 +44,94 @@ pub(super) fn windows(
         return false;
     };
     if conv.first == 0 {
-        scratch.fill_table(&x.planes, conv.window);
+        let steps = [x.planes.plane(), x.planes.stride(), bands];
+        scratch.fill_table(x.planes.channels, steps, conv.window);
     }
     for channel in 0..y.planes.channels {
-        conv.rows.next_mask(scratch.masks, scratch.signs);
-        let affine = conv.epilogue.row(conv.first + channel);
-        let (plus, minus) = scratch.lists();
-        match affine.narrow() {
-            Some(narrow) if plus.len().max(minus.len()) <= SMALL => {
-                let lists = [Pairs::new(minus, reach), Pairs::new(plus, reach)];
-                for row in 0..y.planes.rows() {
-                    let start = corner(x, conv.window, row) / bands;
-                    let x = words.get(start..).unwrap_or_default();
-                    let mut outputs = Outputs {
-                        bytes: y.planes.row_mut(y.bytes, channel, row),
-                        columns: y.planes.width,
-                        column_step: bands,
-                        lane_step: 1,
-                        ragged: false,
-                    };
-                    if conv.window.stride[1] == 1 {
-                        columns::line::<1>(&lists, x, &mut outputs, narrow, conv.low);
-                    } else {
-                        columns::line::<2>(&lists, x, &mut outputs, narrow, conv.low);
-                    }
-                }
-            }
-            _ => {
-                let taps = Taps::of_signs(plus, minus);
-                Plane::new(&taps, conv, affine, x).lines(channel, x, y);
-            }
+        let taps = Row::read(conv, &mut scratch, conv.first + channel, reach);
+        for row in 0..y.planes.rows() {
+            let start = corner(x, conv.window, row) / bands;
+            let mut outputs = Outputs {
+                bytes: y.planes.row_mut(y.bytes, channel, row),
+                columns: y.planes.width,
+                column_step: bands,
+                lane_step: 1,
+                ragged: false,
+            };
+            taps.line(conv, words.get(start..).unwrap_or_default(), &mut outputs);
         }
     }
     true
+}
+
+/// The taps of a channel, and what becomes of their sums.
+pub(super) enum Row<'s> {
+    /// Minus and plus taps whose sums fit in 16 bits, and a scale and shift that fit in 32.
+    Narrow([Pairs<'s>; 2], Narrow),
+    /// Plus and minus taps, offsets in bytes.
+    Wide([&'s [u32]; 2], Affine),
+}
+
+impl<'s> Row<'s> {
+    /// Reads the next row, which is that of output channel `channel`. No offset is beyond `reach`.
+    #[inline(always)]
+    pub(super) fn read(
+        conv: &mut Convolution,
+        scratch: &'s mut Scratch,
+        channel: usize,
+        reach: usize,
+    ) -> Self {
+        conv.rows.next_mask(scratch.masks, scratch.signs);
+        let affine = conv.epilogue.row(channel);
+        let (plus, minus) = scratch.lists();
+        match affine.narrow() {
+            Some(narrow) if plus.len().max(minus.len()) <= SMALL => {
+                Self::Narrow([minus, plus].map(|list| Pairs::new(list, reach)), narrow)
+            }
+            _ => Self::Wide([plus, minus], affine),
+        }
+    }
+
+    /// One row of outputs; the first window begins at the first word of `x`.
+    #[inline(always)]
+    pub(super) fn line(&self, conv: &Convolution, x: &[u32], outputs: &mut Outputs) {
+        let step = usize::from(conv.window.stride[1]);
+        match self {
+            Self::Narrow(lists, narrow) if step == 1 => {
+                columns::line::<1>(lists, x, outputs, *narrow, conv.low);
+            }
+            Self::Narrow(lists, narrow) => {
+                columns::line::<2>(lists, x, outputs, *narrow, conv.low);
+            }
+            Self::Wide(lists, affine) => wide(lists, *affine, conv.low, step, x, outputs),
+        }
+    }
+}
+
+/// One row of outputs, one after the other: for long rows and unusual scales.
+#[inline(never)]
+fn wide(
+    [plus, minus]: &[&[u32]; 2],
+    affine: Affine,
+    low: u8,
+    step: usize,
+    x: &[u32],
+    outputs: &mut Outputs,
+) {
+    let x: &[u8] = bytemuck::cast_slice(x);
+    let bands = usize::from(BANDS);
+    for column in 0..outputs.columns {
+        for lane in 0..bands - usize::from(outputs.ragged) {
+            let corner = column * step * bands + lane;
+            let at =
+                |offset: &u32| x.get(corner + *offset as usize).map_or(0, |byte| i32::from(*byte));
+            let sum = plus.iter().map(at).sum::<i32>() - minus.iter().map(at).sum::<i32>();
+            let to = column * outputs.column_step + lane * outputs.lane_step;
+            if let Some(to) = outputs.bytes.get_mut(to) {
+                *to = affine.activation(sum, low);
+            }
+        }
+    }
 }
 
 /// A plain map without halo as one of a single row: where its elements lie does not matter to windows of
@@ -88,7 +143,7 @@ fn flat(planes: &Planes) -> Option<Planes> {
 }
 
 /// The scratch of a convolution in its parts.
-struct Scratch<'s> {
+pub(super) struct Scratch<'s> {
     /// Offset of the input at each bit of a mask, from the highest of the first word down.
     /// Made with a layer's first channel.
     table: &'s mut [[u16; WORD]],
@@ -99,7 +154,12 @@ struct Scratch<'s> {
 }
 
 impl<'s> Scratch<'s> {
-    fn new(scratch: &'s mut [u32], inputs: usize) -> Option<Self> {
+    /// Words that rows of `inputs` inputs take.
+    pub(super) const fn words(inputs: usize) -> usize {
+        inputs.div_ceil(WORD) * (WORD / 2 + 2) + inputs
+    }
+
+    pub(super) fn new(scratch: &'s mut [u32], inputs: usize) -> Option<Self> {
         let words = inputs.div_ceil(WORD);
         let (table, rest) = scratch.split_at_mut_checked(words * WORD / 2)?;
         let (masks, rest) = rest.split_at_mut_checked(words)?;
@@ -109,18 +169,25 @@ impl<'s> Scratch<'s> {
         Some(Self { table: table.as_chunks_mut().0, masks, signs, offsets })
     }
 
-    fn fill_table(&mut self, x: &Planes, window: &Window) {
+    /// Notes the offsets of the inputs of all `channels`, given the bytes from plane to plane, from row to
+    /// row and from column to column.
+    pub(super) fn fill_table(
+        &mut self,
+        channels: usize,
+        [plane, stride, step]: [usize; 3],
+        window: &Window,
+    ) {
         let [height, width] = window.kernel.map(usize::from);
         let mut input = 0;
-        for channel in 0..x.channels {
+        for channel in 0..channels {
             for row in 0..height {
-                let start = channel * x.plane() + row * x.stride();
+                let start = channel * plane + row * stride;
                 for column in 0..width {
                     let at = WORD - 1 - bit_of(input % WORD) as usize;
                     let entry = self.table.get_mut(input / WORD).and_then(|word| word.get_mut(at));
                     if let Some(entry) = entry {
-                        // `windows` saw that the largest fits.
-                        *entry = (start + column * x.bands) as u16;
+                        // The caller saw that the largest fits.
+                        *entry = (start + column * step) as u16;
                     }
                     input += 1;
                 }

@@ -6,13 +6,15 @@
 
 mod banded;
 mod dense;
+mod depthwise;
 mod pool;
 mod taps;
 mod tile;
 mod window;
 
-use super::{Convolution, General, Kernels, Placed, Sink, Source, Target};
+use super::{Channelwise, Convolution, General, Kernels, Placed, Sink, Source, Target};
 use crate::epilogue::Epilogue;
+use crate::family::Family;
 use crate::layer::{Add, Pool};
 use crate::mask::LayerWeights;
 use crate::random::WORD;
@@ -40,6 +42,18 @@ impl Kernels for Words {
         if !banded::windows(conv, &x, &mut y, scratch) {
             window::windows(conv, &x, &mut y, scratch);
         }
+    }
+
+    fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise) -> Option<()> {
+        if Family::Depthwise.is_linked() && depthwise::channels(conv, memory, maps)? {
+            return Some(());
+        }
+        for channel in 0..maps.y.planes.channels {
+            conv.first = channel;
+            let (x, mut y, scratch) = maps.channel(memory, channel)?;
+            window::windows(conv, &x, &mut y, scratch);
+        }
+        Some(())
     }
 
     fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {

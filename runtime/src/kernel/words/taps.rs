@@ -81,13 +81,6 @@ pub(super) enum Taps<'s> {
 }
 
 impl<'s> Taps<'s> {
-    /// Offsets of the weights +1 and −1.
-    pub(super) fn of_signs(plus: &'s [u32], minus: &'s [u32]) -> Self {
-        let mut lists: [(&[u32], &[u32]); LEVEL_COUNT] = Default::default();
-        lists[0] = (plus, minus);
-        Self::Signed(lists)
-    }
-
     /// Reads `row` of `rows`. Plus lists grow from the front of `scratch`, minus lists from its
     /// back; a row has no more entries than `scratch` has words.
     pub(super) fn read<'a>(
