@@ -205,7 +205,12 @@ pub(crate) fn in_place(
         // Element after element from the last: none goes to an address before its own.
         Layer::Relayout(_) => {
             let same_shape = x.height == y.height && x.width == y.width;
-            !y.split && x.bands == 1 && y.bands == 1 && x.pad <= y.pad && (same_shape || y.pad == 0)
+            !y.split
+                && x.filling <= y.filling
+                && x.bands == 1
+                && y.bands == 1
+                && x.pad <= y.pad
+                && (same_shape || y.pad == 0)
         }
         _ => false,
     }
@@ -219,7 +224,9 @@ pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &P
     let steps =
         |down: u8| x.bands == y.bands && (x.bands == 1 || x.rows() == usize::from(down) * y.rows());
     let split = x.split || y.split;
+    let filled = x.filling > 0 || y.filling > 0;
     match layer {
+        Layer::Dense(_) | Layer::Add(_) if filled => false,
         Layer::Dense(_) | Layer::Depthwise(_) => x.bands == 1 && y.bands == 1 && !split,
         Layer::Conv2d(conv) if x.split => conv.window.stride[1] == 2 && y.bands == 1 && !y.split,
         Layer::Conv2d(conv) => steps(conv.window.stride[0]) && !split,

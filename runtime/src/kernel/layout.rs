@@ -9,6 +9,9 @@ pub const BANDS: u8 = 4;
 /// What a plan gives as the bands of a split plane, which has one.
 pub const SPLIT: u8 = 2;
 
+/// What a plan gives as the bands of a plain map, without halo, whose planes are filled up to whole words.
+pub const WHOLE: u8 = 3;
+
 /// Layout of an activation tensor: planes of rows with a halo of zero points around them.
 ///
 /// A *plain* plane has one band. A *banded* plane ([`BANDS`]) is cut into four horizontal bands of
@@ -31,6 +34,8 @@ pub struct Planes {
     pub bands: usize,
     /// Whether even and odd columns lie apart.
     pub split: bool,
+    /// Bytes behind each plane that fill it up to whole words; 0 unless the plan says [`WHOLE`].
+    pub filling: usize,
     /// What the halo holds.
     pub zero_point: u8,
 }
@@ -45,19 +50,22 @@ impl Planes {
             pad: usize::from(pad),
             bands: 1,
             split: false,
+            filling: 0,
             zero_point: tensor.zero_point,
         }
     }
 
-    /// The same with `bands`, 1 or 4, or [`SPLIT`]; `None` where these do not divide the height, or
-    /// where the halo would reach beyond a neighbouring band.
+    /// The same, plain, with `bands`, 1 or 4, or [`SPLIT`] or [`WHOLE`]; `None` where bands do not divide the
+    /// height, where the halo would reach beyond a neighbouring band, and where whole words have one.
     pub fn banded(self, bands: u8) -> Option<Self> {
         let banded = match bands {
             SPLIT => Self { bands: 1, split: true, ..self },
-            _ => Self { bands: usize::from(bands), split: false, ..self },
+            WHOLE => Self { bands: 1, filling: filling(self.height * self.width), ..self },
+            _ => Self { bands: usize::from(bands), ..self },
         };
         let fits = match bands {
             1 | SPLIT => true,
+            WHOLE => self.pad == 0,
             BANDS => self.height.is_multiple_of(usize::from(BANDS)) && self.pad <= banded.rows(),
             _ => false,
         };
@@ -112,7 +120,7 @@ impl Planes {
     /// Bytes from one plane to the next.
     #[inline(always)]
     pub const fn plane(&self) -> usize {
-        (self.rows() + self.pad + self.below()) * self.stride()
+        (self.rows() + self.pad + self.below()) * self.stride() + self.filling
     }
 
     /// Rows of halo below a plane that are not those above the next: bands have neighbours of their
@@ -248,6 +256,11 @@ fn put(bytes: &mut [u8], at: usize, value: u8) {
     }
 }
 
+/// Bytes that fill a plane of `bytes` up to whole words.
+const fn filling(bytes: usize) -> usize {
+    bytes.next_multiple_of(4) - bytes
+}
+
 /// Most arena bytes of a tensor, 16 MiB: kernels pack an offset and a weight into one word.
 pub const MAX_STORAGE: u32 = 1 << 24;
 
@@ -257,7 +270,11 @@ pub const MAX_STORAGE: u32 = 1 << 24;
 pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
     let (pad, bands) = if MAPS { (pad, bands) } else { (0, 1) };
     let (halo, split) = (u64::from(pad), bands == SPLIT);
-    let bands = if split { 1 } else { u64::from(bands.max(1)) };
+    let filling = match bands {
+        WHOLE => filling(usize::from(tensor.height) * usize::from(tensor.width)) as u64,
+        _ => 0,
+    };
+    let bands = if matches!(bands, SPLIT | WHOLE) { 1 } else { u64::from(bands.max(1)) };
     let element = match tensor.element {
         Element::Activation => 1,
         Element::Logit => 4,
@@ -273,7 +290,7 @@ pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
     let tail = (halo - below) * stride + columns;
     let narrow = split || width * bands < 16 && (tensor.height, tensor.width) != (1, 1);
     let bytes = u64::from(tensor.channels)
-        .checked_mul((rows + halo + below) * stride)?
+        .checked_mul((rows + halo + below) * stride + filling)?
         .checked_add(tail)?
         .checked_mul(element)?
         .checked_add(if narrow { 16 } else { 0 })?;
@@ -370,11 +387,22 @@ mod tests {
     }
 
     #[test]
+    fn planes_of_whole_words_begin_at_words() {
+        for (height, width, plane) in [(25, 5, 128), (3, 3, 12), (2, 4, 8), (1, 1, 4)] {
+            let map = Tensor::map(3, height, width, 0);
+            let planes = Planes::new(&map, 0).banded(WHOLE).unwrap();
+            assert_eq!((planes.plane(), planes.index(2, 0, 0)), (plane, 2 * plane));
+            assert!(storage(&map, 0, WHOLE).unwrap() as usize >= planes.len());
+        }
+        assert!(Planes::new(&Tensor::map(3, 5, 5, 0), 1).banded(WHOLE).is_none());
+    }
+
+    #[test]
     fn bands_divide_the_height_and_span_the_halo() {
         let planes = |height, pad| Planes::new(&Tensor::map(1, height, 3, 0), pad);
         assert!(planes(8, 2).banded(4).is_some());
         assert!(planes(8, 3).banded(4).is_none());
         assert!(planes(6, 0).banded(4).is_none());
-        assert!(planes(8, 0).banded(3).is_none());
+        assert!(planes(8, 0).banded(5).is_none());
     }
 }

@@ -9,7 +9,7 @@ mod words;
 
 pub use copy::Channelwise;
 pub use general::General;
-pub use layout::{BANDS, MAX_STORAGE, Planes, SPLIT, storage};
+pub use layout::{BANDS, MAX_STORAGE, Planes, SPLIT, WHOLE, storage};
 #[cfg(seedmask_dsp)]
 pub use processor::Dsp;
 #[cfg(target_arch = "x86_64")]

@@ -35,7 +35,14 @@ impl Depthwise {
     /// two columns.
     pub fn copy(&self, input: &Planes) -> Planes {
         let split = self.window.stride[1] == 2;
-        Planes { channels: 1, pad: self.window.halo().into(), bands: 1, split, ..*input }
+        Planes {
+            channels: 1,
+            pad: self.window.halo().into(),
+            bands: 1,
+            split,
+            filling: 0,
+            ..*input
+        }
     }
 
     /// Bytes of that copy.

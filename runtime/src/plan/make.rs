@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use super::place::{Profile, place};
 use super::{Needs, bands_fit, in_place, part, planes};
 use crate::artifact::{MAX_LAYERS, MAX_TENSORS, Placement};
-use crate::kernel::{BANDS, MAX_STORAGE, SPLIT, storage};
-use crate::layer::{Layer, Tensor, TensorId};
+use crate::kernel::{BANDS, MAX_STORAGE, SPLIT, WHOLE, storage};
+use crate::layer::{Layer, Tensor, TensorId, Window};
 
 /// What a plan is good at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -96,6 +96,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
     if goal == Goal::Speed {
         choose_bands(tensors, layers, &mut placements);
         split_columns(tensors, layers, &mut placements);
+        fill_words(tensors, layers, &mut placements);
     }
     // A block for every tensor that does not take the place of another, then those of scratch.
     let mut blocks: Vec<Profile> = Vec::new();
@@ -237,6 +238,64 @@ fn split_columns(tensors: &[Tensor], layers: &[Layer], placements: &mut [Placeme
             |layer: &Layer| matches!(layer, Layer::Conv2d(conv) if conv.window.stride[1] == 2);
         if made && place.bands == 1 && readers().next().is_some() && readers().all(steps) {
             place.bands = SPLIT;
+        }
+    }
+}
+
+/// Fills planes up to whole words around windows of 1×1, which then run over words whatever the shape
+/// of the map, and around depthwise layers next to them, which go on to work in place.
+fn fill_words(tensors: &[Tensor], layers: &[Layer], placements: &mut [Placement]) {
+    let last = layers.last().map(Layer::output);
+    let touches = |layer: &Layer, id: TensorId| {
+        let (left, right) = layer.inputs();
+        left == id || right == Some(id) || layer.output() == id
+    };
+    let possible = |id: TensorId, placements: &[Placement]| {
+        let tensor = &tensors[usize::from(id)];
+        let plain = placements[usize::from(id)] == Placement { offset: 0, pad: 0, bands: 1 };
+        let odd = planes(tensor, Placement { offset: 0, pad: 0, bands: WHOLE });
+        let fits = |layer: &Layer| {
+            matches!(layer, Layer::Conv2d(_) | Layer::Depthwise(_))
+                || matches!(layer, Layer::Pool(pool) if pool.input == id)
+        };
+        // Input and output are seen from outside, in the order of their elements.
+        let inside = id > 0 && Some(id) != last && plain;
+        inside
+            && odd.is_some_and(|planes| planes.filling > 0 && planes.plane() > 4)
+            && layers.iter().filter(|layer| touches(layer, id)).all(fits)
+    };
+    // Whether a map is one of words already, or can be.
+    let whole = |id: TensorId, placements: &[Placement]| {
+        let tensor = &tensors[usize::from(id)];
+        let place = placements[usize::from(id)];
+        let even = tensor.height as usize * tensor.width as usize % 4 == 0;
+        place.bands == WHOLE
+            || place.bands == 1 && even && place.pad == 0
+            || possible(id, placements)
+    };
+    loop {
+        let before = placements.to_vec();
+        for layer in layers {
+            let (x, y) = (layer.inputs().0, layer.output());
+            let pays = match layer {
+                Layer::Conv2d(conv) => {
+                    conv.window == Window::square(1, 1, 0)
+                        && whole(x, placements)
+                        && whole(y, placements)
+                }
+                Layer::Depthwise(_) => {
+                    [x, y].iter().any(|id| placements[usize::from(*id)].bands == WHOLE)
+                }
+                _ => false,
+            };
+            for id in [x, y] {
+                if pays && possible(id, placements) {
+                    placements[usize::from(id)].bands = WHOLE;
+                }
+            }
+        }
+        if placements == before {
+            break;
         }
     }
 }

@@ -134,12 +134,12 @@ fn wide(
     }
 }
 
-/// A plain map without halo as one of a single row: where its elements lie does not matter to windows of
+/// A plain map without halo as one of a single row, with what fills it up: where its elements lie does not matter to windows of
 /// one. `None` where its planes are no whole words.
 fn flat(planes: &Planes) -> Option<Planes> {
     let (bands, plane) = (usize::from(BANDS), planes.plane());
     let whole = planes.bands == 1 && !planes.split && planes.pad == 0 && plane % bands == 0;
-    whole.then_some(Planes { height: bands, width: plane / bands, bands, ..*planes })
+    whole.then_some(Planes { height: bands, width: plane / bands, bands, filling: 0, ..*planes })
 }
 
 /// The scratch of a convolution in its parts.

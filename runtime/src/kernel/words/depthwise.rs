@@ -101,7 +101,7 @@ pub(super) fn channels(
     let reach = 4 * (height.saturating_sub(1) * bands.stride + width.saturating_sub(1));
     let range = maps.copied.start..maps.lists.end;
     let room = range.len() / 4 >= bands.words() + Scratch::words(area);
-    if !room || reach > u16::MAX.into() || !conv.rows.have_masks() {
+    if !room || reach > u16::MAX.into() || !conv.rows.are_signs() {
         return Some(false);
     }
     let scratch: &mut [u32] = bytemuck::try_cast_slice_mut(memory.get_mut(range.clone())?).ok()?;
