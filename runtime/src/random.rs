@@ -110,7 +110,7 @@ pub struct RowWords {
 
 impl RowWords {
     /// The same words, turned further to the left.
-    #[cfg(seedmask_dsp)]
+    #[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
     pub(crate) const fn turned(self, bits: u32) -> Self {
         Self { rotation: self.rotation + bits, ..self }
     }

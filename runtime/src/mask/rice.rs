@@ -2,8 +2,6 @@
 //! and Plaunt, 1971): within 3 % of the entropy of a random mask below density ½.
 
 use super::MaskError;
-#[cfg(target_arch = "x86_64")]
-use super::values::Drawn;
 use super::values::Values;
 
 /// Bytes of the count that a section begins with.
@@ -54,7 +52,7 @@ impl<'a> Reader<'a> {
 
     /// Calls `each` with the flat indices of the kept weights before `end`.
     #[inline(always)]
-    pub(super) fn visit(&mut self, end: u32, mut each: impl FnMut(u32)) {
+    pub(crate) fn visit(&mut self, end: u32, mut each: impl FnMut(u32)) {
         // By value: the loop can then keep the reader in registers.
         let mut reader = self.clone();
         while reader.flat < end {
@@ -173,22 +171,6 @@ impl RiceRow<'_> {
             each(kept);
         }
         self.reader = row.reader;
-    }
-
-    /// Writes the sign words of ±1 weights, and calls `each` with the inputs that are left; `false`, and
-    /// nothing done, for other weights.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub(crate) fn visit_inputs(
-        &mut self,
-        signs: &mut [u32],
-        mut each: impl FnMut(u32, &[u32]),
-    ) -> bool {
-        let Drawn::Signs(drawn) = self.values.drawn() else { return false };
-        (0..).zip(&mut *signs).for_each(|(word, signs)| *signs = drawn.word(word));
-        let start = self.start;
-        self.reader.visit(self.end, |flat| each(flat.wrapping_sub(start), signs));
-        true
     }
 
     #[inline(always)]

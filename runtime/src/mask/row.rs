@@ -278,7 +278,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Whether [`Rows::next_codes`] reads the rows.
-    #[cfg(seedmask_dsp)]
+    #[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
     pub(crate) fn are_codes(&self) -> bool {
         Family::Rice.is_linked() && matches!(self.masks, LayerMasks::Rice(_)) && self.are_signs()
     }
@@ -308,7 +308,7 @@ impl<'a> Rows<'a> {
     /// A reader at the first kept weight of the next row, the flat index of the row's first weight, and
     /// its sign words, turned to the left by `turn`. The row must be read to its end. `None` where
     /// weights are no codes with signs from the seed, and after the last.
-    #[cfg(seedmask_dsp)]
+    #[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
     pub(crate) fn next_codes(
         &mut self,
         signs: &mut [u32],

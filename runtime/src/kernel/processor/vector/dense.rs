@@ -5,7 +5,7 @@ use super::{AT_ONCE, Vector, gaps, lanes, write_rows};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::layer::Source;
-use crate::mask::{Encoding, LayerWeights, MAX_INPUTS, RiceRow, Row, WordRow};
+use crate::mask::{Encoding, LayerWeights, MAX_INPUTS, Row, Rows, WordRow};
 use crate::random::{WORD, bit_of};
 
 /// Mask words of the longest row.
@@ -57,17 +57,26 @@ unsafe fn row_by_row<V: Vector>(
     let mut signs = [0; MOST_WORDS];
     let signs = &mut signs[..MOST_WORDS.min(weights.weights.words() as usize)];
     let (mut rows, count) = (weights.rows(), weights.weights.rows as usize);
+    let coded = rows.are_codes();
     for first in (0..count).step_by(AT_ONCE) {
         let mut sums = [0; AT_ONCE];
         let sums = &mut sums[..AT_ONCE.min(count - first)];
         for sum in &mut *sums {
+            if coded {
+                *sum = codes(&mut rows, weights.weights.inputs, signs, x);
+                continue;
+            }
             let Some(mut row) = rows.next_row_inline() else { break };
             *sum = match &mut row {
                 // SAFETY: as for this function.
                 Row::Words(row) => unsafe { stored::<V>(row, &inputs) },
                 Row::Gaps(row) => row.map(|kept| product(kept, x)).sum(),
                 Row::Positions(row) => row.map(|kept| product(kept, x)).sum(),
-                Row::Rice(row) => codes(row, signs, x),
+                Row::Rice(row) => {
+                    let mut sum = 0;
+                    row.visit(|kept| sum += product(kept, x));
+                    sum
+                }
             };
             rows.resume(row);
         }
@@ -75,21 +84,19 @@ unsafe fn row_by_row<V: Vector>(
     }
 }
 
-/// A row of Rice codes.
-#[inline(always)]
-fn codes(row: &mut RiceRow, signs: &mut [u32], x: &[u8]) -> i32 {
+/// A row of Rice codes of ±1. A function of its own, whose loop has the registers to itself.
+#[inline(never)]
+fn codes(rows: &mut Rows, inputs: u32, signs: &mut [u32], x: &[u8]) -> i32 {
+    let Some((reader, start)) = rows.next_codes(signs, 0) else { return 0 };
     let mut sum = 0;
-    let signs_only = row.visit_inputs(signs, |input, signs| {
-        let input = input as usize;
+    reader.visit(start.saturating_add(inputs), |flat| {
+        let input = flat.wrapping_sub(start) as usize;
         if let (Some(x), Some(signs)) = (x.get(input), signs.get(input / WORD)) {
             // −x is !x + 1: no branch, as signs cannot be foreseen.
             let minus = (signs >> bit_of(input % WORD) & 1) as i32;
             sum += (i32::from(*x) ^ -minus) + minus;
         }
     });
-    if !signs_only {
-        row.visit(|kept| sum += product(kept, x));
-    }
     sum
 }
 

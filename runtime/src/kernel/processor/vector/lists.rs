@@ -49,8 +49,14 @@ impl<'p> Lists<'p> {
     /// [`MOST_INPUTS`] are left out.
     #[inline(always)]
     pub(super) fn read(&mut self, rows: &mut Rows) -> Option<()> {
-        let mut row = rows.next_row_inline()?;
         let Self { table, signs, plus, minus, .. } = self;
+        if rows.are_codes() {
+            table.fill(self.planes, self.window, Order::Inputs);
+            self.largest = LEVELS.len() - 1;
+            let inputs = self.planes.channels * self.window.area() as usize;
+            return codes(rows, inputs, table, signs, [plus, minus]).then_some(());
+        }
+        let mut row = rows.next_row_inline()?;
         match row {
             Row::Words(_) => table.fill(self.planes, self.window, Order::Bits),
             Row::Rice(_) | Row::Gaps(_) | Row::Positions(_) => {
@@ -71,11 +77,7 @@ impl<'p> Lists<'p> {
                     let list = if weight > 0 { &mut *plus } else { &mut *minus };
                     list.push(table.at(input));
                 }),
-                Row::Rice(row) => {
-                    if !codes(row, table, signs, plus, minus) {
-                        coded_level(row, level, table, plus, minus);
-                    }
-                }
+                Row::Rice(row) => coded_level(row, level, table, plus, minus),
             }
             for list in [&mut *plus, &mut *minus] {
                 list.ends[at..].fill(list.count);
@@ -120,33 +122,48 @@ fn words(row: &WordRow, level: i32, table: &Table, plus: &mut List, minus: &mut 
     }
 }
 
-/// Adds the kept weights ±1 of a row of Rice codes; `false`, and nothing done, for other weights.
-#[inline(always)]
+/// Makes the lists of the next row of Rice codes of ±1; `false` after the last. A function of its own,
+/// whose loop has the registers to itself.
+#[inline(never)]
 fn codes(
-    row: &mut RiceRow,
+    rows: &mut Rows,
+    inputs: usize,
     table: &Table,
     signs: &mut [u32; WORDS],
-    plus: &mut List,
-    minus: &mut List,
+    [plus, minus]: [&mut List; 2],
 ) -> bool {
     let filled = table.filled();
     let signs = &mut signs[..(filled.len() / WORD).min(WORDS)];
-    let mut counts = [plus.count, minus.count];
-    let (plus_slots, minus_slots) = (&mut plus.slots, &mut minus.slots);
-    let done = row.visit_inputs(signs, |input, signs| {
-        let input = input as usize;
-        let [first, second] = counts;
-        let slots = (plus_slots.get_mut(first), minus_slots.get_mut(second));
-        let weight = (filled.get(input), signs.get(input / WORD));
-        if let ((Some(plus), Some(minus)), (Some(offset), Some(signs))) = (slots, weight) {
-            // Into both: which one counts cannot be foreseen.
-            (*plus, *minus) = (*offset, *offset);
-            let is_minus = (signs >> bit_of(input % WORD) & 1) as usize;
-            counts = [first + (is_minus ^ 1), second + is_minus];
+    let Some((reader, start)) = rows.next_codes(signs, 0) else { return false };
+    // First what is kept, then where it goes: one loop for both would want more registers.
+    let mut kept = [const { MaybeUninit::<u16>::uninit() }; MOST_INPUTS];
+    let mut count = 0;
+    reader.visit(start.saturating_add(inputs as u32), |flat| {
+        if let Some(slot) = kept.get_mut(count) {
+            slot.write(flat.wrapping_sub(start) as u16);
+            count += 1;
         }
     });
-    [plus.count, minus.count] = counts;
-    done
+    // SAFETY: as many were written.
+    let kept = unsafe { kept[..count].assume_init_ref() };
+    let mut counts = [0; 2];
+    for input in kept {
+        let input = usize::from(*input);
+        if let (Some(offset), Some(signs)) = (filled.get(input), signs.get(input / WORD)) {
+            let is_minus = (signs >> bit_of(input % WORD) & 1) as usize;
+            // Into both lists: which one counts cannot be foreseen.
+            // SAFETY: no list has more offsets than inputs were kept, for which it has room.
+            unsafe {
+                *plus.slots.get_unchecked_mut(counts[0]) = *offset;
+                *minus.slots.get_unchecked_mut(counts[1]) = *offset;
+            }
+            counts = [counts[0] + (is_minus ^ 1), counts[1] + is_minus];
+        }
+    }
+    for (list, count) in [plus, minus].into_iter().zip(counts) {
+        (list.count, list.ends) = (count, [0, 0, count]);
+    }
+    true
 }
 
 /// Adds the kept weights ±`level` of a row of Rice codes, and reads it to its end with the last level.
