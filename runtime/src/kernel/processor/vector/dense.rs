@@ -58,6 +58,12 @@ unsafe fn row_by_row<V: Vector>(
     let signs = &mut signs[..MOST_WORDS.min(weights.weights.words() as usize)];
     let (mut rows, count) = (weights.rows(), weights.weights.rows as usize);
     let coded = rows.are_codes();
+    // What a byte of signed positions adds.
+    let mut signed = [0; 256];
+    let (plus, minus) = signed.split_at_mut(128);
+    for ((plus, minus), x) in plus.iter_mut().zip(minus).zip(x) {
+        (*plus, *minus) = (i32::from(*x), -i32::from(*x));
+    }
     for first in (0..count).step_by(AT_ONCE) {
         let mut sums = [0; AT_ONCE];
         let sums = &mut sums[..AT_ONCE.min(count - first)];
@@ -71,7 +77,9 @@ unsafe fn row_by_row<V: Vector>(
                 // SAFETY: as for this function.
                 Row::Words(row) => unsafe { stored::<V>(row, &inputs) },
                 Row::Gaps(row) => row.map(|kept| product(kept, x)).sum(),
-                Row::Positions(row) => row.map(|kept| product(kept, x)).sum(),
+                Row::Positions(row) => {
+                    row.positions.iter().map(|position| signed[usize::from(*position)]).sum()
+                }
                 Row::Rice(row) => {
                     let mut sum = 0;
                     row.visit(|kept| sum += product(kept, x));
