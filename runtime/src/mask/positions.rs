@@ -39,10 +39,10 @@ impl<'a> Counts<'a> {
         let halves = u32::from_le_bytes(*group);
         let halves = [halves & HALVES, halves >> 4 & HALVES];
         let base = u32::from(self.base) * ONES;
-        if ((halves[0] + ONES) | (halves[1] + ONES)) & !HALVES != 0 {
-            return Some(halves.map(|halves| self.read_elsewhere(halves)));
-        }
-        Some(halves.map(|halves| halves.wrapping_add(base)))
+        Some(halves.map(|halves| match (halves + ONES) & !HALVES {
+            0 => halves.wrapping_add(base),
+            _ => self.read_elsewhere(halves),
+        }))
     }
 
     /// The counts of four rows, some of which stand elsewhere.

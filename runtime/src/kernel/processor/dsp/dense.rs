@@ -13,7 +13,7 @@ use crate::random::{Generator, Stream, WORD};
 const ROWS: usize = 32;
 
 pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut target: Target) {
-    let rows = weights.weights.rows as usize;
+    let [rows, inputs] = [weights.weights.rows, weights.weights.inputs].map(|size| size as usize);
     let Some(mut outputs) = Outputs::new(rows, epilogue, &mut target) else { return };
     match weights.encoding {
         Encoding::Raw | Encoding::CountedRaw
@@ -30,10 +30,12 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut t
             // the layer only. `Outputs::new` saw to room for all rows.
             unsafe { gaps::rows(weights.bytes.as_ptr(), before, &outputs) };
         }
-        Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
+        Encoding::SignedPositions { base }
+            if Family::Gaps.is_linked() && x.len() >= inputs.next_multiple_of(4) =>
+        {
             let (counts, lists) = Counts::new(weights.bytes, weights.weights.rows, base);
-            // SAFETY: as above.
-            unsafe { positions::rows(counts, lists, x, rows, outputs) };
+            // SAFETY: as above; whole words were asked for.
+            unsafe { positions::rows(counts, lists, x, [rows, inputs], outputs) };
         }
         _ => general::dense(weights, epilogue, x, target),
     }

@@ -1,8 +1,8 @@
 //! Kernels for cores with the DSP extension: Cortex-M4, M7, M33 and later. Four bytes or two halves
 //! of a register at a time, and `SEL`, which picks bytes by the flags of the comparison before.
 //!
-//! `dense` chooses between `lanes` (a mask bit a weight) and `gaps` (lists), and `finish` follows both; `pool` and `add` are a
-//! few instructions each. What has no routine here is left to [`crate::kernel::General`].
+//! `dense` chooses between `lanes` (a mask bit a weight), `gaps` and `positions` (lists), and `finish`
+//! follows the sums of each; `pool` and `add` are a few instructions each. What has no routine here is left to [`crate::kernel::General`].
 
 /// Armv8-M has these instructions or not, and assemblers take them for a core that does.
 #[cfg(seedmask_armv8m)]

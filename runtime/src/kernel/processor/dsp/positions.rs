@@ -9,21 +9,22 @@ use crate::mask::{COUNTS, Counts};
 /// Rows whose counts are read at a time.
 const ROWS: usize = 16 * COUNTS;
 
-/// Makes the outputs of `rows` rows of at most 128 inputs.
+/// Makes the outputs of `rows` rows of `inputs` inputs.
 ///
 /// # Safety
-/// `counts` and `positions` are those of a section that was checked, for as many rows; the pointers of
-/// `outputs` are valid for all of them.
+/// `counts` and `positions` are those of a section that was checked, for a layer of this shape; `x` has
+/// all inputs, and whole words of them; the pointers of `outputs` are valid for all rows.
 pub(super) unsafe fn rows(
     mut counts: Counts,
     positions: &[u8],
     x: &[u8],
-    rows: usize,
+    [rows, inputs]: [usize; 2],
     mut outputs: Outputs,
 ) {
     // The inputs, then their negatives.
     let mut table = [MaybeUninit::<u32>::uninit(); 2 * INPUTS / 4];
-    fill(&mut table, x);
+    // SAFETY: as for this function.
+    unsafe { fill(x.as_ptr(), table.as_mut_ptr().cast(), inputs.div_ceil(4)) };
     let mut positions = positions.as_ptr();
     let mut block = [MaybeUninit::<[u32; 2]>::uninit(); ROWS / COUNTS];
     for first in (0..rows).step_by(ROWS) {
@@ -42,19 +43,26 @@ pub(super) unsafe fn rows(
 /// Most inputs of a row.
 const INPUTS: usize = 128;
 
-/// Writes the inputs to the first half of `table`, and their negatives to the second.
-#[inline(always)]
-fn fill(table: &mut [MaybeUninit<u32>; 2 * INPUTS / 4], x: &[u8]) {
-    const SIGNS: u32 = 0x8080_8080;
-    let (plus, minus) = table.split_at_mut(INPUTS / 4);
-    let (words, rest) = x.as_chunks();
-    let mut last = [0; 4];
-    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    for ((plus, minus), word) in plus.iter_mut().zip(minus).zip(words.iter().chain([&last])) {
-        let word = u32::from_le_bytes(*word);
-        plus.write(word);
-        minus.write(SIGNS.wrapping_sub(word) ^ SIGNS);
-    }
+/// Writes `words` words of inputs, one at least, to the first half of a table, and their negatives to the
+/// second.
+///
+/// # Safety
+/// `x` has as many words, and each half of `table` room for them.
+#[unsafe(naked)]
+unsafe extern "C" fn fill(x: *const u8, table: *mut u32, words: usize) {
+    naked_asm!(
+        cpu!(),
+        "mov r3, #0x80808080",
+        "2:",
+        "ldr r12, [r0], #4",
+        "str r12, [r1], #4",
+        "sub r12, r3, r12",
+        "eor r12, r12, r3",
+        "subs r2, #1",
+        "str r12, [r1, #124]",
+        "bne 2b",
+        "bx lr",
+    )
 }
 
 /// Four positions, `$at` bytes behind r2: adds their inputs to r3.
