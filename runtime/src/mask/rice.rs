@@ -21,6 +21,16 @@ pub(crate) struct Reader<'a> {
     pub(crate) flat: u32,
 }
 
+/// Where a [`Reader`] stands.
+#[cfg(seedmask_dsp)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    next: usize,
+    window: u32,
+    bits: u32,
+    flat: u32,
+}
+
 /// Outside of every row.
 const NONE_LEFT: u32 = u32::MAX;
 
@@ -39,6 +49,19 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     fn peek(&self) -> Option<u32> {
         (self.flat != NONE_LEFT).then_some(self.flat)
+    }
+
+    /// Where the reader stands, for [`Reader::go_back`].
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn place(&self) -> Place {
+        Place { next: self.next, window: self.window, bits: self.bits, flat: self.flat }
+    }
+
+    /// Goes back to a place.
+    #[cfg(seedmask_dsp)]
+    pub(super) fn go_back(&mut self, place: Place) {
+        (self.next, self.window) = (place.next, place.window);
+        (self.bits, self.flat) = (place.bits, place.flat);
     }
 
     /// Goes on to the next kept weight.

@@ -1,6 +1,8 @@
 //! Walking a layer row by row, whatever its encoding.
 
 use super::positions::{Lists, PositionRow};
+#[cfg(seedmask_dsp)]
+use super::rice::Place;
 use super::rice::{Reader, RiceRow};
 use super::values::{Drawn, LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
@@ -326,10 +328,12 @@ impl<'a> Rows<'a> {
         Some((reader, row.wrapping_mul(weights.inputs)))
     }
 
-    /// Goes back to before [`Rows::next_codes`], whose reader then stood where `reader` does.
+    /// Goes back to before [`Rows::next_codes`], whose reader then stood at `place`.
     #[cfg(seedmask_dsp)]
-    pub(crate) fn go_back(&mut self, reader: Reader<'a>) {
-        self.masks = LayerMasks::Rice(reader);
+    pub(crate) fn go_back(&mut self, place: Place) {
+        if let LayerMasks::Rice(reader) = &mut self.masks {
+            reader.go_back(place);
+        }
         self.row = self.row.saturating_sub(1);
     }
 

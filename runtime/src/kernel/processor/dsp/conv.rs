@@ -104,7 +104,7 @@ impl<'s> Scratch<'s> {
         let Some(channel) = channel(conv, done) else { return false };
         let Some(signs) = self.bits[0].get_mut(..inputs.div_ceil(WORD)) else { return false };
         let Some((reader, start)) = conv.rows.next_codes(signs, TURN) else { return false };
-        let before = reader.clone();
+        let before = reader.place();
         let writer = Writer::new(self.table, self.program);
         match writer.coded(turn, reader, start, inputs, signs) {
             Some(program) => run_lone(walk, program, done, channel, y),

@@ -412,8 +412,8 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles) {
         "7:",
         "cmp r3, #6",
         "bne 8f",
-        "ldr r12, [sp, #8]",
         "bic r2, r2, #0x80000000",
+        "ldr r12, [sp, #8]",
         "ldr r4, [r2]",
         "lsr r12, r12, #2",
         "ldr r6, [r2, r12]",
@@ -428,7 +428,8 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles) {
         "uxtb16 r8, r8",
         "uxtb16 r11, r10, ror #8",
         "uxtb16 r10, r10",
-        "b 27f",
+        "add lr, sp, #48",
+        "b 34f",
         "8:",
         "movs r4, #0",
         "movs r5, #0",
@@ -440,12 +441,10 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles) {
         "mov r11, r4",
         // The end of a list: r3 says what now.
         "9:",
+        "add lr, sp, #48",
         "cmp r3, #0",
         "bne 18f",
-        // Then::Last. The carry is set, as it is not for Then::First.
-        "27:",
-        "add lr, sp, #48",
-        // The outputs of the channel at lr. Overflow is clear.
+        // The outputs of the channel at lr. Overflow is clear, and the carry set for Then::Last.
         "34:",
         "ldm lr, {{r0, r2, r3}}",
         "tst r3, r3",
@@ -516,8 +515,8 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles) {
         ".byte (26f - 19b) / 2, (26f - 19b) / 2, (26f - 19b) / 2",
         // A last tap, then what the list would do without it.
         "26:",
-        "ldr r12, [sp, #8]",
         "bic r2, r2, #0x80000000",
+        "ldr r12, [sp, #8]",
         "ldr lr, [r2]",
         "lsr r12, r12, #2",
         "uxtab16 r4, r4, lr",
@@ -532,8 +531,9 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles) {
         "uxtab16 r9, r9, lr, ror #8",
         "uxtab16 r10, r10, r2",
         "uxtab16 r11, r11, r2, ror #8",
+        "add lr, sp, #48",
         "subs r3, r3, #6",
-        "beq 27b",
+        "beq 34b",
         "b 18b",
         // Then::NegateAndAdd
         "21:",
