@@ -4,7 +4,7 @@ use bitvec::prelude::*;
 use half::f16;
 use seedmask::epilogue::Epilogue;
 use seedmask::kernel::{
-    Channelwise, Convolution, Kernels, Placed, Planes, SPLIT, Sink, Source as Input, Target,
+    Channelwise, Convolution, Kernels, Placed, Planes, SPLIT, Sink, Source as Input, Target, WHOLE,
     storage,
 };
 use seedmask::layer::{Depthwise, Element, Layer, Range, Source, Tensor, Weights};
@@ -28,6 +28,8 @@ pub struct Layout {
     pub banded: bool,
     /// Whether the input is split.
     pub split: bool,
+    /// Whether planes without halo take whole words.
+    pub whole: bool,
 }
 
 /// A layer that is ready to run.
@@ -179,6 +181,13 @@ impl Built {
             true => return None,
             false => bands,
         };
+        let whole = |pad: u8, bands: u8| match layer {
+            Layer::Conv2d(_) | Layer::Depthwise(_) if layout.whole && pad == 0 && bands == 1 => {
+                WHOLE
+            }
+            _ => bands,
+        };
+        let (x_bands, bands) = (whole(layer.halo() + extra, x_bands), whole(extra, bands));
         let x = Planes::new(&input, layer.halo() + extra).banded(x_bands)?;
         let y = Planes::new(&output, extra).banded(bands)?;
         let down = match layer {
@@ -186,7 +195,7 @@ impl Built {
             Layer::Pool(pool) => usize::from(pool.window.stride[0]),
             _ => 1,
         };
-        if bands > 1 && x.rows() != down * y.rows() {
+        if y.bands > 1 && x.rows() != down * y.rows() {
             return None;
         }
         let right = storage(&input, layer.halo() + extra, x_bands)? as usize;
@@ -258,7 +267,8 @@ fn channelwise(layer: &Depthwise, x: Placed, y: Placed) -> Channelwise {
         Tensor::map(channels, height, width, map.zero_point)
     };
     let (input, output) = (tensor(&x.planes), tensor(&y.planes));
-    let bytes = storage(&output, y.planes.pad as u8, 1).expect("it is small");
+    let bands = if y.planes.filling > 0 { WHOLE } else { 1 };
+    let bytes = storage(&output, y.planes.pad as u8, bands).expect("it is small");
     let start = y.start + bytes as usize;
     let copied = start..start + layer.copy_bytes(&input) as usize;
     let lists = copied.end..start + Layer::Depthwise(*layer).scratch(&input, &output) as usize;

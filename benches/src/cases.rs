@@ -219,7 +219,7 @@ const fn above(low: u8, mut case: Case) -> Case {
 }
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 44] = [
+pub const AWKWARD: [Case; 46] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
@@ -238,6 +238,8 @@ pub const AWKWARD: [Case; 44] = [
     conv("conv2x5_9x11x4_3_crooked", Tensor::map(4, 9, 11, 77), 3, CROOKED),
     conv("conv1x1_1x3x40_7", Tensor::map(40, 1, 3, 0), 7, Window::square(1, 1, 0)),
     conv("conv1x1_3x3x40_7", Tensor::map(40, 3, 3, 9), 7, Window::square(1, 1, 0)),
+    conv("conv1x1_4x5x40_7", Tensor::map(40, 4, 5, 9), 7, Window::square(1, 1, 0)),
+    conv("conv1x1_5x5x12_6", Tensor::map(12, 5, 5, 0), 6, Window::square(1, 1, 0)),
     depthwise("dw3x3_9x6x5_by_2", Tensor::map(5, 9, 6, 12), Window::square(3, 2, 1)),
     depthwise("dw2x5_9x11x3_crooked", Tensor::map(3, 9, 11, 64), CROOKED),
     depthwise("dw3x3_25x5x4", Tensor::map(4, 25, 5, 0), Window::square(3, 1, 1)),

@@ -128,15 +128,17 @@ proptest! {
         input in any_map(),
         window in any_window(),
         outputs in 1..4_u16,
-        (low, extra, order) in (0..=127_u8, 0..3_u8, 0..3),
+        (low, extra, order) in (0..=127_u8, 0..3_u8, 0..4),
         variant in any_variant(),
         seed: u64,
     ) {
         // Few windows keep the bands of a map by chance.
-        let (banded, split) = (order == 1, order == 2);
+        let (banded, split, whole) = (order == 1, order == 2, order == 3);
         let window = if banded { keeping_bands(window) } else { window };
         let down = window.stride[0];
         let window = if split { Window { stride: [down, 2], ..window } } else { window };
+        let extra = if whole { 0 } else { extra };
+        let window = if whole && outputs > 1 { Window::square(1, 1, 0) } else { window };
         let height = if banded { input.height.next_multiple_of(8) } else { input.height };
         let input = Tensor { height, ..input };
         let shape = window.output(input.height, input.width);
@@ -151,7 +153,7 @@ proptest! {
         for layer in [conv, depthwise, max, mean] {
             let channels = if layer == conv { outputs } else { input.channels };
             let output = Tensor::map(channels, height, width, input.zero_point);
-            let layout = Layout { extra, banded, split };
+            let layout = Layout { extra, banded, split, whole };
             if let Some(mut built) = Built::layer(layer, input, output, variant, seed, layout) {
                 assert_exact(&mut built, &format!("{layer:?}, {layout:?}"));
                 checked += 1;

@@ -16,7 +16,7 @@ use crate::{
 const SAMPLE: [&str; 2] = ["tests/data/fashion-mnist", "tests/data/mnist"];
 
 /// The runtime's features that can be left out, each of which must also do alone.
-const FAMILIES: [&str; 11] = [
+const FAMILIES: [&str; 10] = [
     "conv2d",
     "depthwise",
     "pool",
@@ -27,7 +27,6 @@ const FAMILIES: [&str; 11] = [
     "rice",
     "gaps",
     "seeded-masks",
-    "wide-tiles",
 ];
 
 /// Images of each that the boards classify.

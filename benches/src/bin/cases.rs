@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             fs::write(folder.join(name), bytes)?;
             count += 1;
         }
-        // Between two relayouts maps may be banded.
-        if matches!(case.layer, Layer::Conv2d(conv) if conv.window.area() > 1) {
+        // Between two relayouts maps may be banded, or have planes of whole words.
+        if matches!(case.layer, Layer::Conv2d(_)) {
             for &variant in &VARIANTS[..2] {
                 let Some((bytes, _)) = isolated(case, variant) else { continue };
                 if small && bytes.len() > LARGEST_SMALL {

@@ -4,7 +4,9 @@ use super::positions::{Lists, PositionRow};
 #[cfg(seedmask_dsp)]
 use super::rice::Place;
 use super::rice::{Reader, RiceRow};
-use super::values::{Drawn, LayerValues, Values};
+#[cfg(target_arch = "x86_64")]
+use super::values::Drawn;
+use super::values::{LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
 use crate::family::Family;
 use crate::layer::Source;
@@ -61,13 +63,13 @@ impl<'a> Rows<'a> {
     }
 
     /// Where the weights come from.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn source(&self) -> Source {
         self.layer.weights.source
     }
 
     /// Makes `row` the next one. Not for [`Encoding::SignedGaps`].
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn go_to(&mut self, row: u32) {
         self.row = row;
     }
@@ -339,6 +341,7 @@ impl<'a> Rows<'a> {
 
     /// Takes back a row that was read to its end, so that codes are not read a second time to find
     /// the next one.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn resume(&mut self, row: Row<'a>) {
         if Family::Rice.is_linked()
             && let (LayerMasks::Rice(reader), Row::Rice(read)) = (&mut self.masks, row)
@@ -362,6 +365,7 @@ pub enum Row<'a> {
     Positions(PositionRow<'a>),
 }
 
+#[cfg(target_arch = "x86_64")]
 impl Row<'_> {
     /// Where the weights come from.
     pub(crate) fn source(&self) -> Source {
@@ -414,6 +418,7 @@ impl RawWords<'_> {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 impl RawWords<'_> {
     /// Mask words from `first` on; 0 beyond the last.
     #[inline(always)]
@@ -451,27 +456,22 @@ pub struct WordRow<'a> {
 
 impl<'a> WordRow<'a> {
     /// Where the weights come from.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn source(&self) -> Source {
         self.values.source()
     }
 
     /// Mask words of the row.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn words(&self) -> u32 {
         self.words
-    }
-
-    /// The stored weights of a row without a mask, a byte an input.
-    pub(crate) fn full_stored(&self) -> Option<&'a [u8]> {
-        match (&self.masks, self.values.drawn()) {
-            (MaskWords::Full, Drawn::Stored(stored)) if Family::Stored.is_linked() => Some(stored),
-            _ => None,
-        }
     }
 
     /// Writes mask words and sign words from `first` on, the mask those of the weights of `magnitude`
     /// alone where the source has some. Words beyond the row's are 0. For kernels that gain by
     /// many words at once.
     #[inline(always)]
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn fill(&self, first: u32, magnitude: i32, masks: &mut [u32], signs: &mut [u32]) {
         let count = masks.len().min(signs.len()).min(self.words.saturating_sub(first) as usize);
         let (masks, rest) = masks.split_at_mut(count);
@@ -521,7 +521,7 @@ impl<'a> WordRow<'a> {
     }
 
     /// The stored weights of a row, a byte an input.
-    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn stored(&self) -> Option<&'a [u8]> {
         match self.values.drawn() {
             Drawn::Stored(stored) if Family::Stored.is_linked() => Some(stored),

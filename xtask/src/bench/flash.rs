@@ -14,9 +14,6 @@ use crate::{
     host,
 };
 
-/// Features of the runtime that make it faster and decide on no artifact.
-const SPEED: [&str; 1] = ["wide-tiles"];
-
 /// Bytes of code and constants by the features that are linked.
 #[derive(Default)]
 pub struct Flash(BTreeMap<BTreeSet<&'static str>, u64>);
@@ -50,11 +47,11 @@ fn link(board: &Board, features: &BTreeSet<&'static str>) -> Result<u64> {
     Ok(Elf::read(&elf)?.program())
 }
 
-/// The runtime's features that a subject's artifact needs, and those for speed.
+/// The runtime's features that a subject's artifact needs.
 fn features(subject: &Subject) -> Result<BTreeSet<&'static str>> {
     let model = host::parse(&subject.artifact)?;
     let task = model.tasks().next().context("an artifact without a task")?;
-    let mut features = BTreeSet::from(SPEED);
+    let mut features = BTreeSet::new();
     for op in task.program(&model) {
         features.extend(Family::of_layer(&op.step.layer).map(Family::feature));
         if let Some((weights, _)) = op.learned {
@@ -77,8 +74,8 @@ mod tests {
             let subjects = subjects::all(name).unwrap();
             features(&subjects[0]).unwrap().into_iter().collect::<Vec<_>>()
         };
-        assert_eq!(features("fc_256x64.counted@0.1"), ["relayout", "wide-tiles"]);
-        assert_eq!(features("fc_256x64.gaps@0.1"), ["gaps", "relayout", "wide-tiles"]);
-        assert_eq!(features("maxpool2x2_16x16x64"), ["pool", "relayout", "wide-tiles"]);
+        assert_eq!(features("fc_256x64.counted@0.1"), ["relayout"]);
+        assert_eq!(features("fc_256x64.gaps@0.1"), ["gaps", "relayout"]);
+        assert_eq!(features("maxpool2x2_16x16x64"), ["pool", "relayout"]);
     }
 }

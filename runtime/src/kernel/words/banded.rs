@@ -2,7 +2,6 @@
 //! four outputs is a word, loaded as one. A row of weights becomes lists of taps in pairs, which run over
 //! the map two columns at a time: as many as the registers of the smallest cores hold.
 
-use super::window::{self, corner};
 use crate::epilogue::{Affine, Narrow};
 use crate::kernel::processor::columns::{self, Outputs, Pairs};
 use crate::kernel::{BANDS, Convolution, Planes, Sink, Source};
@@ -27,7 +26,7 @@ pub(super) fn windows(
         (x.planes, y.planes) = (from, to);
     }
     let (x, y) = (&x, &mut y);
-    let reach = window::reach(x, conv.window);
+    let reach = self::reach(x, conv.window);
     let inputs = x.planes.channels * conv.window.area() as usize;
     if (x.planes.bands, y.planes.bands) != (bands, bands)
         || y.planes.width < 2
@@ -140,6 +139,22 @@ fn flat(planes: &Planes) -> Option<Planes> {
     let (bands, plane) = (usize::from(BANDS), planes.plane());
     let whole = planes.bands == 1 && !planes.split && planes.pad == 0 && plane % bands == 0;
     whole.then_some(Planes { height: bands, width: plane / bands, bands, filling: 0, ..*planes })
+}
+
+/// Where the window of the first output of `line` begins; the halo covers the padding.
+fn corner(x: &Source, window: &Window, line: usize) -> usize {
+    let [top, left, ..] = window.padding.map(usize::from);
+    let first = x.planes.corner(top, left).unwrap_or(0);
+    line * usize::from(window.stride[0]) * x.planes.stride() + first
+}
+
+/// The largest offset of a tap.
+fn reach(x: &Source, window: &Window) -> usize {
+    let [height, width] = window.kernel.map(usize::from);
+    let planes = x.planes.channels.saturating_sub(1) * x.planes.plane();
+    // Of two neighbouring columns one is the farther, whichever way they lie.
+    let column = |column| x.planes.tap(window.padding[1].into(), height.saturating_sub(1), column);
+    planes + column(width.saturating_sub(1)).max(column(width.saturating_sub(2)))
 }
 
 /// The scratch of a convolution in its parts.

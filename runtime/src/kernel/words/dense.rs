@@ -3,18 +3,21 @@
 use super::{BLOCK, WORDS};
 use crate::epilogue::Epilogue;
 use crate::family::Family;
-use crate::kernel::Target;
 #[cfg(seedmask_thumb)]
 use crate::kernel::processor::thumb::{epilogue as rules, gaps, lanes};
-use crate::layer::Source;
-use crate::mask::{LayerWeights, Row, Rows, WordRow};
+use crate::kernel::{General, Kernels, Target};
+#[cfg(not(seedmask_thumb))]
+use crate::mask::Row;
+use crate::mask::{Encoding, LayerWeights, Rows};
 use crate::random::WORD;
 
 /// Rows whose sums are held at a time.
 const ROWS: usize = 16;
 
 pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target) {
-    let mut sums = Sums::new(weights, x);
+    let Some(mut sums) = Sums::new(weights, x) else {
+        return General::dense(weights, epilogue, x, target, &mut []);
+    };
     let rows = weights.weights.rows as usize;
     match target {
         Target::Activations { low, bytes } => {
@@ -69,18 +72,25 @@ fn logits(epilogue: &Epilogue, sums: &mut [i32]) {
 enum Sums<'a> {
     #[cfg(seedmask_thumb)]
     Lists(gaps::Lists<'a>),
-    Rows(Rows<'a>, Inputs<'a>),
+    #[cfg(not(seedmask_thumb))]
+    Lists(Rows<'a>, &'a [u8]),
+    Words(Rows<'a>, Inputs<'a>),
 }
 
 impl<'a> Sums<'a> {
-    fn new(weights: &LayerWeights<'a>, x: &'a [u8]) -> Self {
-        #[cfg(seedmask_thumb)]
-        if Family::Gaps.is_linked()
-            && let Some(lists) = gaps::Lists::new(weights, x)
-        {
-            return Self::Lists(lists);
+    /// `None` where weights are others than ±1 or inputs are missing.
+    fn new(weights: &LayerWeights<'a>, x: &'a [u8]) -> Option<Self> {
+        let rows = weights.rows();
+        if !rows.are_signs() {
+            return None;
         }
-        Self::Rows(weights.rows(), Inputs::new(x))
+        if Family::Gaps.is_linked() && weights.encoding == Encoding::SignedGaps {
+            #[cfg(seedmask_thumb)]
+            return gaps::Lists::new(weights, x).map(Self::Lists);
+            #[cfg(not(seedmask_thumb))]
+            return Some(Self::Lists(rows, x));
+        }
+        Some(Self::Words(rows, Inputs::new(x, weights.weights.inputs as usize)?))
     }
 
     /// Those of the next rows, as many as there is room for.
@@ -88,114 +98,71 @@ impl<'a> Sums<'a> {
         match self {
             #[cfg(seedmask_thumb)]
             Self::Lists(lists) => lists.sums(sums),
-            Self::Rows(rows, inputs) => sums.iter_mut().for_each(|sum| *sum = row(rows, inputs)),
+            #[cfg(not(seedmask_thumb))]
+            Self::Lists(rows, x) => sums.iter_mut().for_each(|sum| *sum = listed(rows, x)),
+            Self::Words(rows, inputs) => sums.iter_mut().for_each(|sum| *sum = inputs.row(rows)),
         }
     }
 }
 
-/// The sum of the next row.
-fn row(rows: &mut Rows, inputs: &Inputs) -> i32 {
-    let Some(mut row) = rows.next_row_inline() else { return 0 };
-    let sum = match &mut row {
-        Row::Words(row) => words(row, inputs),
-        Row::Rice(row) if Family::Rice.is_linked() => {
-            let mut sum = 0;
-            row.visit(|kept| sum += product(kept, inputs.bytes));
-            sum
-        }
-        Row::Gaps(row) if Family::Gaps.is_linked() => {
-            list(row.plus, inputs.bytes) - list(row.minus, inputs.bytes)
-        }
-        Row::Positions(row) if Family::Gaps.is_linked() => {
-            row.map(|kept| product(kept, inputs.bytes)).sum()
-        }
-        // Families that are off give no such rows.
-        _ => 0,
-    };
-    rows.resume(row);
-    sum
-}
-
-/// `weight · x[index]`.
-#[inline(always)]
-fn product((index, weight): (u32, i32), x: &[u8]) -> i32 {
-    weight * x.get(index as usize).map_or(0, |byte| i32::from(*byte))
-}
-
-/// Sum of the inputs that a list of gaps names.
-fn list(gaps: &[u8], x: &[u8]) -> i32 {
-    let mut index = usize::MAX;
-    let inputs = gaps.iter().map(|gap| {
-        index = index.wrapping_add((*gap).into());
-        x.get(index).map_or(0, |byte| i32::from(*byte))
+/// The sum of the next row, of signed gaps.
+#[cfg(not(seedmask_thumb))]
+fn listed(rows: &mut Rows, x: &[u8]) -> i32 {
+    let Some(Row::Gaps(row)) = rows.next_row() else { return 0 };
+    let [plus, minus] = [row.plus, row.minus].map(|gaps| {
+        let mut index = usize::MAX;
+        let inputs = gaps.iter().map(|gap| {
+            index = index.wrapping_add((*gap).into());
+            x.get(index).map_or(0, |byte| i32::from(*byte))
+        });
+        inputs.sum::<i32>()
     });
-    inputs.sum()
+    plus - minus
 }
 
 /// The inputs in blocks beside mask words.
 struct Inputs<'x> {
-    bytes: &'x [u8],
-    /// Whole blocks; none where the inputs do not lie at a multiple of 4.
+    /// Whole blocks.
     blocks: &'x [[u32; BLOCK]],
     /// What is left, filled up with zeros.
     last: [u32; BLOCK],
+    words: usize,
 }
 
 impl<'x> Inputs<'x> {
-    fn new(bytes: &'x [u8]) -> Self {
-        let (blocks, rest) = bytes.as_chunks::<WORD>();
-        let blocks = bytemuck::try_cast_slice(blocks.as_flattened()).unwrap_or_default();
+    /// `None` where there are less than `inputs`, or where these do not lie at a multiple of 4.
+    fn new(bytes: &'x [u8], inputs: usize) -> Option<Self> {
+        let (blocks, rest) = bytes.get(..inputs)?.as_chunks::<WORD>();
+        let blocks = bytemuck::try_cast_slice(blocks.as_flattened()).ok()?;
         let mut last = [0; BLOCK];
         for (to, from) in last.iter_mut().zip(rest.chunks(4)) {
             *to = from.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
         }
-        Self { bytes, blocks: <[u32]>::as_chunks(blocks).0, last }
+        Some(Self { blocks: <[u32]>::as_chunks(blocks).0, last, words: inputs.div_ceil(WORD) })
     }
 
-    /// Whether every input of rows of `words` words lies in a block.
-    fn cover(&self, words: u32) -> bool {
-        words as usize <= self.blocks.len() + 1 && self.bytes.len() / WORD == self.blocks.len()
-    }
-}
-
-/// A row that gives mask words.
-fn words(row: &mut WordRow, inputs: &Inputs) -> i32 {
-    if let Some(stored) = row.full_stored() {
-        let weights = stored.iter().map(|byte| i32::from(*byte as i8));
-        return weights.zip(inputs.bytes).map(|(weight, x)| weight * i32::from(*x)).sum();
-    }
-    match row.source() {
-        Source::SeededSigns if inputs.cover(row.words()) => signed(row, 1, inputs),
-        Source::SeededMagnitudes if Family::Magnitudes.is_linked() && inputs.cover(row.words()) => {
-            [1, 2, 4].map(|level| level * signed(row, level, inputs)).iter().sum()
+    /// `Σ ±x` over the inputs that the next row keeps.
+    fn row(&self, rows: &mut Rows) -> i32 {
+        let mut sum = 0;
+        let mut words = [[0; WORDS]; 2];
+        for first in (0..self.words).step_by(WORDS) {
+            let count = WORDS.min(self.words - first);
+            let [masks, signs] =
+                words.each_mut().map(|words| words.get_mut(..count).unwrap_or_default());
+            rows.read_words(first as u32, masks, signs);
+            let blocks = self.blocks.get(first..).unwrap_or_default();
+            let blocks = blocks.get(..count).unwrap_or(blocks);
+            sum += lanes::sum(&words, blocks);
+            if blocks.len() < count {
+                for words in &mut words {
+                    words[0] = words.get(blocks.len()).copied().unwrap_or(0);
+                }
+                sum += lanes::sum(&words, &[self.last]);
+            }
         }
-        _ => row.map(|kept| product(kept, inputs.bytes)).sum(),
+        rows.end_row();
+        sum
     }
-}
-
-/// `Σ ±x` over the inputs that the mask words keep, of weights ±`level`.
-fn signed(row: &WordRow, level: i32, inputs: &Inputs) -> i32 {
-    let mut blocks = inputs.blocks;
-    let mut sum = 0;
-    let mut words = [[0; WORDS]; 2];
-    for first in (0..row.words()).step_by(WORDS) {
-        let count = WORDS.min((row.words() - first) as usize);
-        let [masks, signs] =
-            words.each_mut().map(|words| words.get_mut(..count).unwrap_or_default());
-        row.fill(first, level, masks, signs);
-        let (now, after) = blocks.split_at_checked(count).unwrap_or((blocks, &[]));
-        sum += lanes::sum(&words, now);
-        blocks = after;
-        if now.len() < count {
-            let last = |of: [u32; WORDS]| {
-                let mut words = [0; WORDS];
-                words[0] = of.get(now.len()).copied().unwrap_or(0);
-                words
-            };
-            sum += lanes::sum(&words.map(last), &[inputs.last]);
-        }
-    }
-    sum
 }
 
 /// What cores without a routine of their own do.

@@ -1,16 +1,13 @@
-//! Kernels for every 32-bit core, in plain Rust: four bytes at a time in one register, summed in
-//! two 16-bit lanes. No CLZ, division, float or 64-bit multiplication in an inner loop.
+//! Kernels for every 32-bit core without an extension of its own: four bytes at a time in one register,
+//! summed in two 16-bit lanes. No CLZ, division, float or 64-bit multiplication in an inner loop.
 //!
-//! `dense` sums rows, `taps` turns a row into lists of offsets, `tile` sums those lists over some
-//! neighbouring outputs at once, `window` walks a map in tiles, `banded` does all that for ±1 weights over banded maps, `pool` pools.
+//! `dense` sums rows of ±1 weights, `banded` runs convolutions of such over words of four outputs,
+//! `depthwise` brings channels to that form, `pool` pools. What is left goes to [`General`].
 
 mod banded;
 mod dense;
 mod depthwise;
 mod pool;
-mod taps;
-mod tile;
-mod window;
 
 use super::{Channelwise, Convolution, General, Kernels, Placed, Sink, Source, Target};
 use crate::epilogue::Epilogue;
@@ -40,7 +37,7 @@ impl Kernels for Words {
     #[inline(never)]
     fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
         if !banded::windows(conv, &x, &mut y, scratch) {
-            window::windows(conv, &x, &mut y, scratch);
+            General::conv2d(conv, x, y, scratch);
         }
     }
 
@@ -50,8 +47,8 @@ impl Kernels for Words {
         }
         for channel in 0..maps.y.planes.channels {
             conv.first = channel;
-            let (x, mut y, scratch) = maps.channel(memory, channel)?;
-            window::windows(conv, &x, &mut y, scratch);
+            let (x, y, scratch) = maps.channel(memory, channel)?;
+            General::conv2d(conv, x, y, scratch);
         }
         Some(())
     }
@@ -68,15 +65,14 @@ impl Kernels for Words {
 /// Two 16-bit lanes for each pair of bytes. `all` sums whole words and wraps, `high` bytes 1 and 3;
 /// what `high` carried into `all` is taken off at the end. No lane may pass 65,535: that is 516
 /// activations of 127, of which each added byte may hold two.
+#[cfg(not(seedmask_thumb))]
 #[derive(Clone, Copy, Default)]
 pub(super) struct Lanes {
     pub(super) all: u32,
     pub(super) high: u32,
 }
 
-/// Activations that may be added to a lane before it is read: 512·127 < 2¹⁶.
-const FLUSH: usize = 512;
-
+#[cfg(not(seedmask_thumb))]
 impl Lanes {
     #[inline(always)]
     pub(super) fn add(&mut self, bytes: u32) {
@@ -85,25 +81,15 @@ impl Lanes {
     }
 
     /// The same with the opposite sign; only for lanes that wrap.
-    #[cfg(not(seedmask_thumb))]
     #[inline(always)]
     pub(super) fn negated(self) -> Self {
         Self { all: self.all.wrapping_neg(), high: self.high.wrapping_neg() }
     }
 
-    /// The sums of bytes 0, 1, 2 and 3.
-    #[inline(always)]
-    fn sums(self) -> [i32; 4] {
-        let low = self.all.wrapping_sub(self.high << 8);
-        let [a, b, c, d] = [low & 0xffff, self.high & 0xffff, low >> 16, self.high >> 16];
-        [a as i32, b as i32, c as i32, d as i32]
-    }
-
     /// The sum of all bytes.
-    #[cfg(not(seedmask_thumb))]
     #[inline(always)]
     fn total(self) -> i32 {
-        let [a, b, c, d] = self.sums();
-        a + b + c + d
+        let low = self.all.wrapping_sub(self.high << 8);
+        [low & 0xffff, self.high & 0xffff, low >> 16, self.high >> 16].iter().sum::<u32>() as i32
     }
 }

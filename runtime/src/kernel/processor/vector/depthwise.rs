@@ -56,8 +56,8 @@ pub(in crate::kernel::processor) unsafe fn depthwise<V: Vector>(
         let minus = if read(conv, &places, &mut taps).is_some() { taps.end() } else { break };
         // SAFETY: as for this function; taps lie in the copies and masks of this shape.
         unsafe {
-            shape.copy::<V>(memory, maps.x.start + channel * shape.input(), copies);
-            let to = maps.y.start + channel * shape.output();
+            shape.copy::<V>(memory, maps.x.start + channel * maps.x.planes.plane(), copies);
+            let to = maps.y.start + channel * maps.y.planes.plane();
             let Some(to) = memory.get_mut(to..to + shape.output()) else { break };
             let affine = conv.epilogue.row(conv.first + channel);
             let channel = Channel { copies, masks, taps: &taps.0, minus, affine, low: conv.low };
