@@ -79,29 +79,11 @@ impl<'a> Model<'a> {
         let (prologue, manifest, sections) = split(artifact, Kind::Backbone)?;
         let mut stream = Stream(manifest);
 
-        let seed = stream.take(Part::Header)?;
+        let malformed = ParseError::Malformed;
+        let seed = stream.seed().ok_or(malformed(Part::Header))?;
         let tensor_count = count(&mut stream, Limited::Tensors, MAX_TENSORS)?;
         let tensors = stream.take_table(usize::from(tensor_count), Part::Header)?;
         let layer_count = count(&mut stream, Limited::Layers, MAX_LAYERS)?;
-        let layers = stream;
-        for index in 0..layer_count {
-            stream.take::<Layer>(Part::Layer(index))?;
-        }
-        let backbone = manifest.len() - stream.0.len();
-
-        let placements = stream.take_table(usize::from(tensor_count), Part::Plan(0))?;
-        let scratch = stream;
-        for index in 0..layer_count {
-            stream.take::<u32>(Part::Plan(index))?;
-        }
-        let task_count: u16 = stream.take(Part::Task(0))?;
-        if task_count > MAX_TASKS {
-            return Err(ParseError::Limit {
-                what: Limited::Tasks,
-                found: task_count.into(),
-                most: MAX_TASKS.into(),
-            });
-        }
 
         let mut model = Self {
             seed,
@@ -112,16 +94,33 @@ impl<'a> Model<'a> {
             output: 0,
             joined: 0,
             tensors,
-            layers,
-            placements,
-            scratch,
-            task_count,
-            task_parts: stream,
+            layers: stream,
+            placements: &[],
+            scratch: Stream::default(),
+            task_count: 0,
+            task_parts: Stream::default(),
             stored: sections,
             task_sections: &[],
         };
         let mut needs = plan::Needs::new();
-        let stored = model.check_graph(&mut needs)?;
+        let stored = model.check_graph(&mut stream, &mut needs)?;
+        let backbone = manifest.len() - stream.0.len();
+
+        model.placements = stream.take_table(usize::from(tensor_count), Part::Plan(0))?;
+        model.scratch = stream;
+        for index in 0..layer_count {
+            stream.number().ok_or(malformed(Part::Plan(index)))?;
+        }
+        let task_count = stream.short().ok_or(malformed(Part::Task(0)))?;
+        if task_count > MAX_TASKS {
+            return Err(ParseError::Limit {
+                what: Limited::Tasks,
+                found: task_count.into(),
+                most: MAX_TASKS.into(),
+            });
+        }
+        (model.task_count, model.task_parts) = (task_count, stream);
+
         let sections_at = prologue.length.saturating_sub(sections.len() as u32);
         let length = || ParseError::Length {
             found: prologue.length,
@@ -233,10 +232,14 @@ impl<'a> Model<'a> {
         possible && self.joined.unbounded_shr(layer.into()) & 1 == 1
     }
 
-    /// Order and shapes of the graph; notes output and joined layers. Returns the bytes of stored
-    /// weights, and in `needs` what the plan must keep to.
+    /// Takes the layers and checks order and shapes of the graph; notes output and joined layers. Returns
+    /// the bytes of stored weights, and in `needs` what the plan must keep to.
     #[allow(clippy::manual_contains, reason = "`contains` links a search of bytes, 150 of flash")]
-    fn check_graph(&mut self, needs: &mut plan::Needs) -> Result<usize, ParseError> {
+    fn check_graph(
+        &mut self,
+        layers: &mut Stream<'a>,
+        needs: &mut plan::Needs,
+    ) -> Result<usize, ParseError> {
         for id in 0..self.tensor_count() {
             let tensor = self.tensor(id).ok_or(ParseError::Malformed(Part::Tensor(id)))?;
             let elements = tensor.elements().unwrap_or(0);
@@ -248,9 +251,9 @@ impl<'a> Model<'a> {
         let mut written: heapless::Vec<TensorId, MAX_TENSORS> = heapless::Vec::new();
         written.push(0).ok();
         let mut stored = 0usize;
-        let mut layers = self.layers;
         for layer_index in 0..self.layer_count {
-            let layer: Layer = layers.take(Part::Layer(layer_index))?;
+            let part = Part::Layer(layer_index);
+            let layer = layers.layer().ok_or(ParseError::Malformed(part))?;
             if let Some(family) = Family::missing_for_layer(&layer) {
                 return Err(ParseError::Disabled(family));
             }
@@ -338,7 +341,7 @@ pub(super) fn split_section(bytes: &[u8], length: usize) -> Option<(&[u8], &[u8]
 }
 
 fn count(stream: &mut Stream<'_>, what: Limited, most: usize) -> Result<u8, ParseError> {
-    let found: u32 = stream.take(Part::Header)?;
+    let found = stream.number().ok_or(ParseError::Malformed(Part::Header))?;
     match u8::try_from(found) {
         Ok(count) if count > 0 && usize::from(count) <= most => Ok(count),
         _ => Err(ParseError::Limit { what, found, most: most as u32 }),
@@ -365,8 +368,7 @@ impl<'a> Iterator for Steps<'a> {
         if self.index == self.layer_count {
             return None;
         }
-        let layer: Layer = self.layers.take(Part::Layer(self.index)).ok()?;
-        let scratch = self.scratch.take(Part::Plan(self.index)).ok()?;
+        let (layer, scratch) = (self.layers.layer()?, self.scratch.number()?);
         let input = Tensor::from_bytes(self.tensors.get(usize::from(layer.inputs().0))?)?;
         let output = Tensor::from_bytes(self.tensors.get(usize::from(layer.output()))?)?;
         let weights = layer.weights(&input, &output);

@@ -44,7 +44,7 @@ impl<'a> Task<'a> {
             });
         }
         let mut stream = Stream(manifest);
-        let count: u16 = stream.take(Part::Task(0))?;
+        let count = stream.short().ok_or(ParseError::Malformed(Part::Task(0)))?;
         if prologue.arena != 0 {
             return Err(ParseError::Limit {
                 what: Limited::ArenaBytes,
@@ -169,11 +169,13 @@ impl<'a> Task<'a> {
 impl<'a> Cursor<'a> {
     pub(crate) fn read(&self, part: Part) -> Result<Task<'a>, ParseError> {
         let mut stream = self.manifest;
-        let name = stream.take(part)?;
-        let classes = stream.take(part)?;
-        let labels = Labels { left: stream.take(part)?, stream };
-        for _ in 0..labels.left {
-            stream.take::<&str>(part)?;
+        let malformed = ParseError::Malformed(part);
+        let name = stream.text().ok_or(malformed)?;
+        let classes = stream.short().ok_or(malformed)?;
+        let left = stream.short().ok_or(malformed)?;
+        let labels = Labels { left, stream };
+        for _ in 0..left {
+            stream.text().ok_or(malformed)?;
         }
         let Self { fingerprint, file, sections, .. } = *self;
         Ok(Task { fingerprint, file, name, classes, labels, parts: stream, sections })
@@ -245,13 +247,13 @@ pub struct Program<'a> {
 impl<'a> Program<'a> {
     fn peek_part(&self) -> Option<MaskPart> {
         let mut parts = self.parts;
-        parts.take(Part::End).ok()
+        parts.mask_part()
     }
 
     /// Moves past the next weighted layer without looking at its mask; `None` behind the last.
     fn skip_weighted(&mut self) -> Option<()> {
         let weights = self.steps.find_map(|step| step.weights)?;
-        let part = self.parts.take(Part::End).ok()?;
+        let part = self.parts.mask_part()?;
         let mask = match part {
             MaskPart::Own { bytes, .. } => bytes as usize,
             MaskPart::SameAs { .. } => 0,
@@ -289,7 +291,8 @@ impl<'a> Program<'a> {
         weights: &Weights,
     ) -> Result<(LayerWeights<'a>, &'a [u8], Option<u16>), ParseError> {
         let layer = self.layer;
-        let part: MaskPart = self.parts.take(Part::Layer(step.index))?;
+        let malformed = ParseError::Malformed(Part::Layer(step.index));
+        let part = self.parts.mask_part().ok_or(malformed)?;
         let (encoding, bytes, same_as) = match part {
             MaskPart::Own { encoding, bytes } => {
                 (encoding, self.take_section(bytes as usize)?, None)

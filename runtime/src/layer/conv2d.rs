@@ -1,12 +1,14 @@
 //! Two-dimensional convolution, one group.
 
+#[cfg(feature = "write")]
 use serde::{Deserialize, Serialize};
 
 use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
 
 /// `y[o][r][c] = epilogue(Σ w[o][i][ky][kx] · x[i][r·stride + ky − top][c·stride + kx − left])`;
 /// taps outside the map read the input's zero point.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Conv2d {
     /// A map whose halo covers the padding.
     pub input: TensorId,

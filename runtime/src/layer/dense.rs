@@ -1,11 +1,13 @@
 //! Every input to every output.
 
+#[cfg(feature = "write")]
 use serde::{Deserialize, Serialize};
 
 use super::{Element, Range, Source, Tensor, TensorId, Weights};
 
 /// `y[o] = epilogue(Σ w[o][i]·x[i])`, `i` over the input in its order `(channel, y, x)`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Dense {
     /// A tensor without halo.
     pub input: TensorId,

@@ -1,5 +1,6 @@
 //! One window a channel.
 
+#[cfg(feature = "write")]
 use serde::{Deserialize, Serialize};
 
 use crate::kernel::{Planes, SPLIT, storage};
@@ -7,7 +8,8 @@ use crate::kernel::{Planes, SPLIT, storage};
 use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
 
 /// `y[c] = epilogue(window of x[c])`: a convolution with as many groups as channels.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Depthwise {
     /// A plain map; its padding is made in scratch, plane by plane.
     pub input: TensorId,

@@ -15,6 +15,7 @@ pub use depthwise::Depthwise;
 pub use pool::{Pool, PoolKind};
 pub use relayout::Relayout;
 
+#[cfg(feature = "write")]
 use serde::{Deserialize, Serialize};
 
 use crate::family::Family;
@@ -26,7 +27,8 @@ pub type TensorId = u8;
 pub const MAX_ACTIVATION: u8 = 127;
 
 /// What the bytes of a tensor are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum Element {
     /// Activations 0..=127, a byte each.
     Activation,
@@ -36,16 +38,17 @@ pub enum Element {
 
 /// Shape and zero point of a tensor, independent of where it lies. `(channels, height, width)`; a
 /// vector is `(n, 1, 1)`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Tensor {
     /// Channels, or length of a vector: 1..=65535.
-    #[serde(with = "postcard::fixint::le")]
+    #[cfg_attr(feature = "write", serde(with = "postcard::fixint::le"))]
     pub channels: u16,
     /// Rows: 1..=65535.
-    #[serde(with = "postcard::fixint::le")]
+    #[cfg_attr(feature = "write", serde(with = "postcard::fixint::le"))]
     pub height: u16,
     /// Columns: 1..=65535.
-    #[serde(with = "postcard::fixint::le")]
+    #[cfg_attr(feature = "write", serde(with = "postcard::fixint::le"))]
     pub width: u16,
     /// The byte that stands for the real number 0: 0..=127.
     pub zero_point: u8,
@@ -94,7 +97,8 @@ impl Tensor {
 }
 
 /// Where the weights of a layer come from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Source {
     /// ±1 from the seed.
@@ -106,7 +110,8 @@ pub enum Source {
 }
 
 /// What a weighted layer writes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum Range {
     /// Activations clamped to `low..=127`; a ReLU's `low` is the output's zero point.
     Activations {
@@ -128,7 +133,8 @@ impl Range {
 }
 
 /// A window that slides over a map, in rows and columns.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Window {
     /// Height and width: 1..=255.
     pub kernel: [u8; 2],
@@ -178,7 +184,8 @@ const fn extent(size: u16, kernel: u8, stride: u8, before: u8, after: u8) -> Opt
 }
 
 /// One layer of a backbone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum Layer {
     /// Every input to every output.
     Dense(Dense),

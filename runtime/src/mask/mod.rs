@@ -26,6 +26,7 @@ pub use row::{Row, Rows, WordRow};
 #[cfg(feature = "write")]
 pub use write::{EncodeError, decode, encode, fastest, smallest};
 
+#[cfg(feature = "write")]
 use serde::{Deserialize, Serialize};
 
 use crate::layer::Weights;
@@ -41,7 +42,8 @@ pub const MAX_ROWS: u32 = 65_535;
 pub const MAX_RICE_PARAMETER: u8 = 15;
 
 /// How a mask section says which weights are kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum Encoding {
     /// All weights; no bytes.
     Full,
