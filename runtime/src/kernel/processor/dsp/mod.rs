@@ -2,7 +2,9 @@
 //! of a register at a time, and `SEL`, which picks bytes by the flags of the comparison before.
 //!
 //! `dense` chooses between `lanes` (a mask bit a weight), `gaps` and `positions` (lists), and `finish`
-//! follows the sums of each; `pool` and `add` are a few instructions each. What has no routine here is left to [`crate::kernel::General`].
+//! follows the sums of each; `pool` and `add` are a few instructions each. `depthwise` writes lists of
+//! taps for `window`, over copies of channels that `rows` makes, or `flat` as one line. What has no
+//! routine here is left to [`crate::kernel::General`].
 
 /// Armv8-M has these instructions or not, and assemblers take them for a core that does.
 #[cfg(seedmask_armv8m)]
