@@ -113,7 +113,7 @@ const fn dense(name: &'static str, inputs: u16, outputs: u16) -> Case {
         layer: Layer::Dense(Dense { input: 0, output: 1, source: SIGNS, range: Range::Logits }),
         input: Tensor::vector(inputs, 0),
         output: Tensor::logits(outputs),
-        small: inputs <= 1024 && (outputs <= 64 || inputs <= 16),
+        small: inputs <= 1024 && outputs <= 64,
     }
 }
 
