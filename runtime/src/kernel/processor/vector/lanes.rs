@@ -38,6 +38,8 @@ pub(super) unsafe fn dense<V: Vector>(
     x: &[u8],
     target: &mut Target,
 ) {
+    // What fills up the tensor behind them may be anything, and lanes of 16 bits hold no byte above 127.
+    let x = x.get(..weights.weights.inputs as usize).unwrap_or(x);
     let mut inputs = [const { MaybeUninit::uninit() }; MOST_BLOCKS];
     let inputs = in_order(x, &mut inputs);
     let too_much: i32 = x.iter().map(|byte| i32::from(*byte)).sum();
