@@ -1,8 +1,11 @@
 //! Depthwise layers of ±1 weights, whatever the height of the map: each channel is copied to words that
 //! hold a column of four bands, over which its taps then run as in a banded convolution.
 
+use super::Rows;
 use super::banded::{Row, Scratch};
 use crate::kernel::processor::columns::Outputs;
+#[cfg(seedmask_thumb)]
+use crate::kernel::processor::thumb::spread::spread;
 use crate::kernel::{BANDS, Channelwise, Convolution, Placed, Planes};
 
 /// The copy of a channel in words: lane `b` of row `r` and column `c` holds the element
@@ -46,44 +49,56 @@ impl Bands {
         self.rows * self.stride + self.left
     }
 
-    /// The row of the map that a band has as `row`, if there is one.
-    fn source(&self, band: usize, row: usize, height: usize) -> Option<usize> {
-        (band * self.period + row).checked_sub(self.top).filter(|source| *source < height)
-    }
-
     /// Copies a channel of one band to `words`, around which the zero point stands already.
     fn copy(&self, x: Placed, memory: &[u8], words: &mut [u32]) {
-        let zero = u32::from(x.planes.zero_point) << 24;
         let last = usize::from(BANDS) - 1;
-        let spread = |words: &mut [u32], band, row| {
-            if let Some(source) = self.source(band, row, x.planes.height) {
-                let from = memory.get(x.row_start(0, source)..).unwrap_or_default();
-                let to = words.get_mut(row * self.stride + self.left..).unwrap_or_default();
-                let to = bytemuck::cast_slice_mut(to);
-                columns_of(from, to.get_mut(band..).unwrap_or_default(), x.planes.width);
-            }
-        };
-        for row in 0..self.rows {
-            if row < self.period {
-                (0..=last).for_each(|band| spread(words, band, row));
-                continue;
-            }
-            // What a band has here the next one has at its beginning.
-            let (before, here) = words.split_at_mut(row * self.stride);
+        let here = self.period.min(self.rows);
+        (0..=last).for_each(|band| self.spread(x, memory, words, band, 0..here));
+        // What a band has behind its rows the next one has at its beginning.
+        let zero = u32::from(x.planes.zero_point) << 24;
+        for row in self.period..self.rows {
+            let (before, behind) = words.split_at_mut(row * self.stride);
             let before = before.get((row - self.period) * self.stride..).unwrap_or_default();
-            for (to, from) in here.iter_mut().zip(before).take(self.stride) {
+            for (to, from) in behind.iter_mut().zip(before).take(self.stride) {
                 *to = from >> 8 | zero;
             }
-            spread(words, last, row);
+            self.spread(x, memory, words, last, row..row + 1);
         }
+    }
+
+    /// Copies `rows` of `band`, as far as the map has them.
+    fn spread(
+        &self,
+        x: Placed,
+        memory: &[u8],
+        words: &mut [u32],
+        band: usize,
+        rows: core::ops::Range<usize>,
+    ) {
+        // Rows of the map, `top` too large.
+        let first = (band * self.period + rows.start).max(self.top);
+        let end = (band * self.period + rows.end).min(x.planes.height + self.top);
+        let from = memory.get(x.row_start(0, first - self.top)..).unwrap_or_default();
+        let row = first - band * self.period;
+        let to = words.get_mut(row * self.stride + self.left..).unwrap_or_default();
+        let to = bytemuck::cast_slice_mut(to).get_mut(band..).unwrap_or_default();
+        let rows = Rows {
+            count: end.saturating_sub(first),
+            width: x.planes.width,
+            from_stride: x.planes.stride(),
+            to_stride: 4 * self.stride,
+        };
+        spread(from, to, &rows);
     }
 }
 
-/// Copies `count` bytes to every fourth one of `to`.
-fn columns_of(from: &[u8], to: &mut [u8], count: usize) {
-    let from = from.get(..count).unwrap_or_default();
-    for (to, from) in to.chunks_mut(BANDS.into()).zip(from) {
-        if let Some(to) = to.first_mut() {
+/// Copies `rows` of `from` to every fourth byte of `to`; nothing where either is too short.
+#[cfg(not(seedmask_thumb))]
+fn spread(from: &[u8], to: &mut [u8], rows: &Rows) {
+    for row in 0..rows.count {
+        let from = from.get(row * rows.from_stride..).unwrap_or_default();
+        let to = to.get_mut(row * rows.to_stride..).unwrap_or_default();
+        for (to, from) in to.iter_mut().step_by(4).zip(from).take(rows.width) {
             *to = *from;
         }
     }

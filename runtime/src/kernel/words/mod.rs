@@ -26,6 +26,18 @@ pub(super) const WORDS: usize = 16;
 /// Words of inputs beside a mask word.
 pub(super) const BLOCK: usize = WORD / 4;
 
+/// Rows of bytes that are copied to every fourth byte.
+#[repr(C)]
+pub(super) struct Rows {
+    pub(super) count: usize,
+    /// Bytes of a row.
+    pub(super) width: usize,
+    /// Bytes from row to row where they are read.
+    pub(super) from_stride: usize,
+    /// The same where they are written.
+    pub(super) to_stride: usize,
+}
+
 /// Bytes 0 and 2 of a word: two 16-bit lanes.
 pub(super) const EVEN: u32 = 0x00ff_00ff;
 

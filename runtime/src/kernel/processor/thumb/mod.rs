@@ -3,3 +3,4 @@
 pub(in crate::kernel) mod epilogue;
 pub(in crate::kernel) mod gaps;
 pub(in crate::kernel) mod lanes;
+pub(in crate::kernel) mod spread;
