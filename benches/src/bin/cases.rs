@@ -25,7 +25,7 @@ const VARIANTS: [Variant; 10] = [
 ];
 
 /// Bytes of the largest artifact for a small board.
-const LARGEST_SMALL: usize = 16_000;
+const LARGEST_SMALL: usize = 5_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = env::args().skip(1);

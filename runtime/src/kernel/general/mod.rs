@@ -165,7 +165,7 @@ fn sum_taps(
     let [top, left, ..] = window.padding.map(usize::from);
     let first = x.planes.corner(top, left).unwrap_or(0);
     let right = if x.planes.split { 1 } else { right };
-    let bands = y.planes.bands;
+    let bands = y.planes.bands.max(1);
     let four = bands == usize::from(BANDS) || right == 1;
     for row in 0..y.planes.rows() {
         let start = first + row * down * x.planes.stride();

@@ -57,7 +57,8 @@ impl Bands {
         // What a band has behind its rows the next one has at its beginning.
         let zero = u32::from(x.planes.zero_point) << 24;
         for row in self.period..self.rows {
-            let (before, behind) = words.split_at_mut(row * self.stride);
+            let (before, behind) =
+                words.split_at_mut_checked(row * self.stride).unwrap_or_default();
             let before = before.get((row - self.period) * self.stride..).unwrap_or_default();
             for (to, from) in behind.iter_mut().zip(before).take(self.stride) {
                 *to = from >> 8 | zero;

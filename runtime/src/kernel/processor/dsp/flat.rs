@@ -83,7 +83,7 @@ impl Flat {
             pays: width.div_ceil(4) * y.height.div_ceil(2) >= outputs.div_ceil(TILE) + SAVED,
         };
         for input in 0..rows * columns {
-            let (row, column) = (input / columns, input % columns);
+            let (row, column) = (input / columns.max(1), input % columns.max(1));
             let at = 31 - bit_of(input) as usize;
             *flat.table.get_mut(at)? = (column * size + row * width) as u32;
             *flat.column.get_mut(at)? = column as u8;
