@@ -92,7 +92,7 @@ fn columns<const STEP: usize>(
         for (column, sums) in (at..).zip(sums) {
             let start = column * outputs.column_step;
             let bytes = outputs.bytes.get_mut(start..).unwrap_or_default();
-            let bytes = bytes.iter_mut().step_by(outputs.lane_step).take(lanes);
+            let bytes = bytes.iter_mut().step_by(outputs.lane_step.max(1)).take(lanes);
             bytes.zip(activations(sums, narrow, low)).for_each(|(to, value)| *to = value);
         }
         done = at + 2;
