@@ -6,9 +6,7 @@ use crate::family::Family;
 #[cfg(seedmask_thumb)]
 use crate::kernel::processor::thumb::{epilogue as rules, gaps, lanes};
 use crate::kernel::{General, Kernels, Target};
-#[cfg(not(seedmask_thumb))]
-use crate::mask::Row;
-use crate::mask::{Encoding, LayerWeights, Rows};
+use crate::mask::{Encoding, LayerWeights, Row, Rows};
 use crate::random::WORD;
 
 /// Rows whose sums are held at a time.
@@ -74,6 +72,7 @@ enum Sums<'a> {
     Lists(gaps::Lists<'a>),
     #[cfg(not(seedmask_thumb))]
     Lists(Rows<'a>, &'a [u8]),
+    Positions(Rows<'a>, &'a [u8]),
     Words(Rows<'a>, Inputs<'a>),
 }
 
@@ -90,6 +89,11 @@ impl<'a> Sums<'a> {
             #[cfg(not(seedmask_thumb))]
             return Some(Self::Lists(rows, x));
         }
+        if Family::Gaps.is_linked()
+            && matches!(weights.encoding, Encoding::SignedPositions { .. })
+        {
+            return Some(Self::Positions(rows, x));
+        }
         Some(Self::Words(rows, Inputs::new(x, weights.weights.inputs as usize)?))
     }
 
@@ -100,6 +104,9 @@ impl<'a> Sums<'a> {
             Self::Lists(lists) => lists.sums(sums),
             #[cfg(not(seedmask_thumb))]
             Self::Lists(rows, x) => sums.iter_mut().for_each(|sum| *sum = listed(rows, x)),
+            Self::Positions(rows, x) => {
+                sums.iter_mut().for_each(|sum| *sum = positioned(rows, x));
+            }
             Self::Words(rows, inputs) => sums.iter_mut().for_each(|sum| *sum = inputs.row(rows)),
         }
     }
@@ -118,6 +125,18 @@ fn listed(rows: &mut Rows, x: &[u8]) -> i32 {
         inputs.sum::<i32>()
     });
     plus - minus
+}
+
+/// The sum of the next row, of signed positions.
+fn positioned(rows: &mut Rows, x: &[u8]) -> i32 {
+    let Some(Row::Positions(row)) = rows.next_row() else { return 0 };
+    let values = row.positions.iter().map(|position| {
+        let value = x.get(usize::from(position & 127)).map_or(0, |byte| i32::from(*byte));
+        // −x is !x + 1.
+        let minus = i32::from(position >> 7);
+        (value ^ -minus) + minus
+    });
+    values.sum()
 }
 
 /// The inputs in blocks beside mask words.
