@@ -268,7 +268,7 @@ fn fill_words(tensors: &[Tensor], layers: &[Layer], placements: &mut [Placement]
     let whole = |id: TensorId, placements: &[Placement]| {
         let tensor = &tensors[usize::from(id)];
         let place = placements[usize::from(id)];
-        let even = tensor.height as usize * tensor.width as usize % 4 == 0;
+        let even = (tensor.height as usize * tensor.width as usize).is_multiple_of(4);
         place.bands == WHOLE
             || place.bands == 1 && even && place.pad == 0
             || possible(id, placements)
