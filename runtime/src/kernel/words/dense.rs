@@ -89,8 +89,7 @@ impl<'a> Sums<'a> {
             #[cfg(not(seedmask_thumb))]
             return Some(Self::Lists(rows, x));
         }
-        if Family::Gaps.is_linked()
-            && matches!(weights.encoding, Encoding::SignedPositions { .. })
+        if Family::Gaps.is_linked() && matches!(weights.encoding, Encoding::SignedPositions { .. })
         {
             return Some(Self::Positions(rows, x));
         }
