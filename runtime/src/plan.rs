@@ -234,10 +234,15 @@ pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &P
             (steps(pool.window.stride[0]) || (y.height == 1 && y.bands == 1)) && !split
         }
         Layer::Add(_) => {
-            let equal = |right: &Planes| right.bands == y.bands && !right.split;
+            let equal =
+                |right: &Planes| right.bands == y.bands && !right.split && right.filling == 0;
             x.bands == y.bands && right.is_none_or(equal) && !split
         }
-        Layer::Relayout(_) => !x.split,
+        // A vector that is made of a map has its bytes side by side.
+        Layer::Relayout(_) => {
+            let same_shape = x.height == y.height && x.width == y.width;
+            !x.split && (same_shape || (!y.split && y.filling == 0))
+        }
     }
 }
 

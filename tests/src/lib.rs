@@ -130,10 +130,57 @@ pub fn layouts() -> Backbone {
     Backbone { seed: 0x1a_7007, tensors, layers, stored: vec![], goal: Goal::Speed }
 }
 
+/// Maps of 25 bytes that a plan fills up to whole words, between 1×1 windows.
+pub fn pointwise() -> Backbone {
+    let map = Tensor::map;
+    let conv = |input, output| {
+        let window = Window::square(1, 1, 0);
+        Layer::Conv2d(Conv2d { input, output, window, source: Source::SeededSigns, range: RELU })
+    };
+    let tensors = vec![
+        map(2, 5, 5, 0), // 0 input
+        map(2, 5, 5, 0),
+        map(6, 5, 5, 0), // 2 filled up to words, as the next two
+        map(6, 5, 5, 0),
+        map(9, 5, 5, 0),
+        map(9, 1, 1, 0), // 5 average pool
+        Tensor::logits(5),
+    ];
+    let layers = vec![
+        Layer::Relayout(Relayout { input: 0, output: 1 }),
+        conv(1, 2),
+        Layer::Depthwise(Depthwise {
+            input: 2,
+            output: 3,
+            window: Window::square(3, 1, 1),
+            source: Source::SeededSigns,
+            range: RELU,
+        }),
+        conv(3, 4),
+        Layer::Pool(Pool {
+            input: 4,
+            output: 5,
+            window: Window::square(5, 1, 0),
+            kind: PoolKind::Average,
+        }),
+        Layer::Dense(Dense {
+            input: 5,
+            output: 6,
+            source: Source::SeededSigns,
+            range: Range::Logits,
+        }),
+    ];
+    Backbone { seed: 0x25, tensors, layers, stored: vec![], goal: Goal::Speed }
+}
+
 /// Every sample with its name: the file's, in `golden`.
-pub fn samples() -> [(&'static str, Vec<u8>); 2] {
+pub fn samples() -> [(&'static str, Vec<u8>); 3] {
     let layers = backbone();
-    let maps = layouts();
+    let (maps, points) = (layouts(), pointwise());
+    let whole = task(&points, "whole", 0.4, |_| None);
+    let positions = task(&points, "positions", 0.4, |index| {
+        Some(if index == 3 { Encoding::SignedGaps } else { Encoding::Raw })
+    });
     let counted = task(&maps, "counted", 0.4, |_| Some(Encoding::CountedRaw));
     let sparse = task(&maps, "sparse", 0.2, |_| None);
     let artifact = |backbone: &Backbone, tasks: &[Learned]| {
@@ -142,6 +189,7 @@ pub fn samples() -> [(&'static str, Vec<u8>); 2] {
     [
         ("v1", artifact(&layers, &tasks(&layers))),
         ("v1-layouts", artifact(&maps, &[counted, sparse])),
+        ("v1-pointwise", artifact(&points, &[whole, positions])),
     ]
 }
 

@@ -10,7 +10,7 @@ use seedmask::{Arena, ArenaError, InferError, Model, ParseError, Session, Task};
 use seedmask_tests::{backbone, input, samples, task, tasks};
 
 fn sample() -> Vec<u8> {
-    let [(_, file), _] = samples();
+    let [(_, file), ..] = samples();
     file
 }
 
@@ -78,7 +78,7 @@ fn sample_outputs_are_alive() {
 /// What the second sample is for: without these layouts its tests would show nothing.
 #[test]
 fn a_sample_has_every_layout() {
-    let [_, (_, file)] = samples();
+    let [_, (_, file), _] = samples();
     let model = Model::parse(&file).unwrap();
     let bands: Vec<u8> =
         (0..model.tensor_count()).filter_map(|id| Some(model.placement(id)?.bands)).collect();
@@ -90,6 +90,12 @@ fn a_sample_has_every_layout() {
     let task = model.tasks().next().unwrap();
     session.infer_observed::<Reference>(task, |step, _| shown.push(step.index)).unwrap();
     assert_eq!(shown, [0, 1, 2, 3, 4, 6, 7, 8], "layer 5 is joined with the sum");
+
+    let [.., (_, file)] = samples();
+    let model = Model::parse(&file).unwrap();
+    let bands: Vec<u8> =
+        (0..model.tensor_count()).filter_map(|id| Some(model.placement(id)?.bands)).collect();
+    assert_eq!(bands, [1, 1, 3, 3, 3, 1, 1]);
 }
 
 #[test]
@@ -131,7 +137,7 @@ fn every_kernel_set_gives_the_same_logits() {
 /// Masks are checked against the layers of the model that a task was parsed with.
 #[test]
 fn a_task_has_no_program_over_another_model() {
-    let [(_, one), (_, other)] = samples();
+    let [(_, one), (_, other), _] = samples();
     let (one, other) = (Model::parse(&one).unwrap(), Model::parse(&other).unwrap());
     let task = one.tasks().next().unwrap();
     assert_eq!(task.program(&one).count(), usize::from(one.layer_count()));

@@ -12,7 +12,7 @@ use seedmask_tests::{backbone, input, samples, task, tasks};
 const PROLOGUE: usize = 32;
 
 fn sample() -> Vec<u8> {
-    let [(_, file), _] = samples();
+    let [(_, file), ..] = samples();
     file
 }
 
@@ -298,7 +298,7 @@ fn plans_that_overlap_or_lack_a_halo_are_named() {
 /// The sum would overwrite what its other channels are made in.
 #[test]
 fn a_sum_over_what_a_joined_convolution_writes_is_refused() {
-    let [_, (_, file)] = samples();
+    let [_, (_, file), _] = samples();
     let at = placements_at(&file);
     let part = Model::parse(&file).unwrap().placement(6).unwrap();
     let mut edited = file.clone();

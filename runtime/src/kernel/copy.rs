@@ -37,7 +37,9 @@ impl Channelwise {
         channel: usize,
     ) -> Option<(Source<'m>, Sink<'m>, &'m mut [u32])> {
         let to = self.y.channels(channel, 1);
-        let written = to.start..to.start + to.planes.len();
+        // Nothing behind the last row: where `y` takes the place of `x`, the next channel lies there.
+        let last = to.planes.row_start(0, to.planes.rows().checked_sub(1)?);
+        let written = to.start..to.start + last + to.planes.row_bytes();
         let pieces = [self.copied.clone(), written, self.lists.clone()];
         let [from, bytes, lists] = memory.get_disjoint_mut(pieces).ok()?;
         let x = Source { planes: self.copy.planes, bytes: from };

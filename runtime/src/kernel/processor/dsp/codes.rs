@@ -9,8 +9,9 @@ use crate::random::WORD;
 /// How far sign words are turned to the left of what the generator gives.
 pub(super) const TURN: u32 = 24;
 
-/// Words that lists may take beyond their limit: as many taps of a sign as a window has codes.
-pub(super) const BEYOND: usize = 2 * WORD;
+/// Words that lists may take beyond their limit: as many taps of a sign as a window has codes, and the one
+/// that was read before it.
+pub(super) const BEYOND: usize = 2 * (WORD + 1);
 
 /// Where the lists of a row go, and what their entries are.
 pub(super) struct Lists<'s> {

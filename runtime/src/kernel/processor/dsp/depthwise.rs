@@ -110,7 +110,9 @@ impl Layer {
         let beyond = COLUMNS.saturating_sub(to.width);
         let last_row = to.height.checked_sub(1)?;
         let read = layer.corner + last_row * layer.down + to.width + beyond + reach;
-        let written = to.row_start(to.channels.checked_sub(1)?, last_row) + to.width + beyond;
+        // What lies behind a narrow row is put back as a word.
+        let behind = if beyond > 0 { size_of::<u32>() } else { 0 };
+        let written = to.row_start(to.channels.checked_sub(1)?, last_row) + to.width + behind;
         let fits = maps.x.planes.bands == 1
             && to.bands == 1
             && !(maps.x.planes.split || to.split)

@@ -64,6 +64,8 @@ impl Flat {
             && (x.stride(), y.stride(), y.width) == (width, width, width)
             && columns <= width.min(COLUMNS)
             && columns * size <= range.len()
+            // Rows are copied two bytes at a time at least.
+            && inputs >= 2
             && outputs >= TILE;
         if !fits {
             return None;

@@ -65,12 +65,12 @@ pub(in crate::kernel::processor) unsafe fn pool<V: Vector>(
 /// The average of each channel of a plain map.
 #[inline(always)]
 fn average_of_all(memory: &mut [u8], x: Placed, y: Placed, area: u32) {
-    let (plane, stride, width) = (x.planes.plane(), x.planes.stride(), x.planes.width);
+    let (stride, width) = (x.planes.stride(), x.planes.width);
     for channel in 0..y.planes.channels {
         let rows = memory.get(x.row_start(channel, 0)..).unwrap_or(&[]);
         let sum_of = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
         let sum = if stride == width {
-            sum_of(rows.get(..plane).unwrap_or(&[]))
+            sum_of(rows.get(..x.planes.height * stride).unwrap_or(&[]))
         } else {
             let rows = rows.chunks(stride).take(x.planes.height);
             rows.map(|row| sum_of(row.get(..width).unwrap_or(row))).sum()
