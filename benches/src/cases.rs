@@ -205,6 +205,9 @@ pub const SMALL: [Case; 5] = [
 /// A window that is not square, with all six numbers of its own.
 const CROOKED: Window = Window { kernel: [2, 5], stride: [3, 1], padding: [1, 3, 0, 4] };
 
+/// Higher than the map: most of it is padding.
+const COLUMN: Window = Window { kernel: [8, 1], stride: [1, 1], padding: [7, 0, 7, 0] };
+
 /// Steps of two with the padding behind, as TensorFlow puts it for maps of an even size.
 const LATE: Window = Window { kernel: [3; 2], stride: [2; 2], padding: [0, 0, 1, 1] };
 
@@ -219,7 +222,7 @@ const fn above(low: u8, mut case: Case) -> Case {
 }
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 46] = [
+pub const AWKWARD: [Case; 48] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
@@ -244,6 +247,8 @@ pub const AWKWARD: [Case; 46] = [
     depthwise("dw2x5_9x11x3_crooked", Tensor::map(3, 9, 11, 64), CROOKED),
     depthwise("dw3x3_25x5x4", Tensor::map(4, 25, 5, 0), Window::square(3, 1, 1)),
     depthwise("dw3x3_3x3x6", Tensor::map(6, 3, 3, 8), Window::square(3, 1, 1)),
+    depthwise("dw3x3_3x3x29_to_1x1", Tensor::map(29, 3, 3, 0), Window::square(3, 1, 0)),
+    depthwise("dw8x1_1x1x3", Tensor::map(3, 1, 1, 0), COLUMN),
     depthwise("dw3x3_1x7x3", Tensor::map(3, 1, 7, 9), Window::square(3, 1, 1)),
     depthwise("dw3x3_4x1x3", Tensor::map(3, 4, 1, 0), Window::square(3, 1, 1)),
     depthwise("dw3x3_6x6x5_by_2", Tensor::map(5, 6, 6, 0), LATE),

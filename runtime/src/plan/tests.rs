@@ -1,6 +1,7 @@
 //! Plans of small graphs, and what a plan must refuse.
 
 use super::*;
+use crate::kernel::WHOLE;
 use crate::layer::{Add, Conv2d, Dense, Pool, PoolKind, Range, Relayout, Source, Window};
 use half::f16;
 
@@ -167,4 +168,17 @@ fn a_chain_of_work_in_place_shrinks_on_its_way() {
     assert_eq!((offsets[0], offsets[1]), (offsets[2], offsets[2]));
     let scratch = layers[0].scratch(&tensors[0], &tensors[1]) as u32;
     assert_eq!(plan.arena, 4096 + scratch);
+}
+
+#[test]
+fn no_layer_reads_filling_as_elements() {
+    let map = |tensor: Tensor, bands| Planes::new(&tensor, 0).banded(bands).unwrap();
+    let (plain, whole) = (map(Tensor::map(3, 5, 5, 0), 1), map(Tensor::map(3, 5, 5, 0), WHOLE));
+    let sum = Layer::Add(Add { left: 0, right: 1, output: 2, scales: [0; 2], shift: 0, low: 0 });
+    assert!(bands_fit(&sum, &plain, Some(&plain), &plain));
+    assert!(!bands_fit(&sum, &plain, Some(&whole), &plain));
+    let relayout = Layer::Relayout(Relayout { input: 0, output: 1 });
+    assert!(bands_fit(&relayout, &whole, None, &plain));
+    assert!(bands_fit(&relayout, &plain, None, &map(Tensor::vector(75, 0), 1)));
+    assert!(!bands_fit(&relayout, &plain, None, &map(Tensor::vector(75, 0), WHOLE)));
 }
