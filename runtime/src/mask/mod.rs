@@ -17,7 +17,7 @@ mod write;
 pub use check::MaskError;
 pub use gaps::GapRow;
 pub use positions::PositionRow;
-#[cfg(seedmask_dsp)]
+#[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
 pub(crate) use positions::{Counts, GROUP as COUNTS};
 #[cfg(seedmask_dsp)]
 pub(crate) use rice::Reader;

@@ -5,7 +5,7 @@ use super::{AT_ONCE, Vector, gaps, lanes, write_rows};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::layer::Source;
-use crate::mask::{Encoding, LayerWeights, MAX_INPUTS, Row, Rows, WordRow};
+use crate::mask::{COUNTS, Counts, Encoding, LayerWeights, MAX_INPUTS, Row, Rows, WordRow};
 use crate::random::{WORD, bit_of};
 
 /// Mask words of the longest row.
@@ -22,15 +22,14 @@ pub(in crate::kernel::processor) unsafe fn dense<V: Vector>(
     x: &[u8],
     target: &mut Target,
 ) -> bool {
-    let lists = matches!(
-        weights.encoding,
-        Encoding::SignedGaps | Encoding::SignedPositions { .. } | Encoding::RiceGaps { .. }
-    );
+    let lists = matches!(weights.encoding, Encoding::SignedGaps | Encoding::RiceGaps { .. });
     let stored = weights.weights.source == Source::StoredInt8;
     // SAFETY: as for this function.
     unsafe {
         if weights.encoding == Encoding::SignedGaps && x.len() <= gaps::MOST_INPUTS {
             gaps::dense::<V>(weights, epilogue, x, target);
+        } else if let Encoding::SignedPositions { base } = weights.encoding {
+            positions(weights, base, epilogue, x, target);
         } else if lists || stored {
             row_by_row::<V>(weights, epilogue, x, target);
         } else if x.len() <= lanes::MOST_INPUTS {
@@ -58,12 +57,6 @@ unsafe fn row_by_row<V: Vector>(
     let signs = &mut signs[..MOST_WORDS.min(weights.weights.words() as usize)];
     let (mut rows, count) = (weights.rows(), weights.weights.rows as usize);
     let coded = rows.are_codes();
-    // What a byte of signed positions adds.
-    let mut signed = [0; 256];
-    let (plus, minus) = signed.split_at_mut(128);
-    for ((plus, minus), x) in plus.iter_mut().zip(minus).zip(x) {
-        (*plus, *minus) = (i32::from(*x), -i32::from(*x));
-    }
     for first in (0..count).step_by(AT_ONCE) {
         let mut sums = [0; AT_ONCE];
         let sums = &mut sums[..AT_ONCE.min(count - first)];
@@ -77,9 +70,7 @@ unsafe fn row_by_row<V: Vector>(
                 // SAFETY: as for this function.
                 Row::Words(row) => unsafe { stored::<V>(row, &inputs) },
                 Row::Gaps(row) => row.map(|kept| product(kept, x)).sum(),
-                Row::Positions(row) => {
-                    row.positions.iter().map(|position| signed[usize::from(*position)]).sum()
-                }
+                Row::Positions(row) => row.map(|kept| product(kept, x)).sum(),
                 Row::Rice(row) => {
                     let mut sum = 0;
                     row.visit(|kept| sum += product(kept, x));
@@ -87,6 +78,31 @@ unsafe fn row_by_row<V: Vector>(
                 }
             };
             rows.resume(row);
+        }
+        write_rows(first, sums, epilogue, target);
+    }
+}
+
+/// Layers of signed positions, each an index into a table of the inputs and their negatives.
+fn positions(weights: &LayerWeights, base: u8, epilogue: &Epilogue, x: &[u8], target: &mut Target) {
+    let mut signed = [0_i32; 256];
+    let (plus, minus) = signed.split_at_mut(128);
+    for ((plus, minus), x) in plus.iter_mut().zip(minus).zip(x) {
+        (*plus, *minus) = (i32::from(*x), -i32::from(*x));
+    }
+    let rows = weights.weights.rows;
+    let (mut counts, mut left) = Counts::new(weights.bytes, rows, base);
+    let rows = rows as usize;
+    for first in (0..rows).step_by(AT_ONCE) {
+        let mut sums = [0; AT_ONCE];
+        let sums = &mut sums[..AT_ONCE.min(rows - first)];
+        for group in sums.chunks_mut(COUNTS) {
+            let [low, high] = counts.next_group().unwrap_or_default().map(u64::from);
+            for (sum, count) in group.iter_mut().zip((low | high << 32).to_le_bytes()) {
+                let (row, rest) = left.split_at_checked(count.into()).unwrap_or((left, &[]));
+                *sum = row.iter().map(|position| signed[usize::from(*position)]).sum();
+                left = rest;
+            }
         }
         write_rows(first, sums, epilogue, target);
     }
