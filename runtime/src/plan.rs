@@ -204,13 +204,12 @@ pub(crate) fn in_place(
         }
         // Element after element from the last: none goes to an address before its own.
         Layer::Relayout(_) => {
-            let same_shape = x.height == y.height && x.width == y.width;
             !y.split
                 && x.filling <= y.filling
                 && x.bands == 1
                 && y.bands == 1
                 && x.pad <= y.pad
-                && (same_shape || y.pad == 0)
+                && (x.is_as_large_as(&y) || y.pad == 0)
         }
         _ => false,
     }
@@ -239,10 +238,7 @@ pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &P
             x.bands == y.bands && right.is_none_or(equal) && !split
         }
         // A vector that is made of a map has its bytes side by side.
-        Layer::Relayout(_) => {
-            let same_shape = x.height == y.height && x.width == y.width;
-            !x.split && (same_shape || (!y.split && y.filling == 0))
-        }
+        Layer::Relayout(_) => !x.split && (x.is_as_large_as(y) || (!y.split && y.filling == 0)),
     }
 }
 

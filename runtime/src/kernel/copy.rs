@@ -51,7 +51,7 @@ impl Channelwise {
 /// if both are plain and no element of it lies before its own in `x`.
 pub(crate) fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
     let (from, to) = (x.planes, y.planes);
-    let same_shape = from.width == to.width && from.height == to.height;
+    let same_shape = from.is_as_large_as(&to);
     if same_shape && copy_map(memory, x, y).is_some() {
         return;
     }

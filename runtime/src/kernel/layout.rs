@@ -78,6 +78,12 @@ impl Planes {
         if self.bands == 1 { self.height } else { self.height / BANDS as usize }
     }
 
+    /// Whether height and width are those of `other`.
+    #[inline(always)]
+    pub(crate) const fn is_as_large_as(&self, other: &Self) -> bool {
+        self.height == other.height && self.width == other.width
+    }
+
     /// Bytes of a row without halo.
     #[inline(always)]
     pub const fn row_bytes(&self) -> usize {
