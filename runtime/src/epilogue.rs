@@ -13,18 +13,14 @@ pub(crate) const HALF: i64 = 1 << 23;
 
 /// Units of 2⁻²⁴ in a finite f16; `None` for NaN and infinities. |result| < 2⁴⁰.
 const fn fixed_point(value: f16) -> Option<i64> {
-    let bits = value.to_bits();
-    let (exponent, fraction) = (bits >> 10 & 0x1f, (bits & 0x3ff) as i64);
-    let magnitude = match exponent {
-        0x1f => return None,
-        0 => fraction,
-        _ => (fraction | 0x400) << (exponent - 1),
-    };
-    Some(if bits >> 15 == 1 { -magnitude } else { magnitude })
+    if !value.is_finite() {
+        return None;
+    }
+    let (integer, power) = significant(value.to_bits());
+    Some((integer as i64) << power)
 }
 
-/// What [`fixed_point`] gives, of a finite f16, as an integer below 2¹¹ in magnitude and a power of two
-/// below 2³¹.
+/// A finite f16 in units of 2⁻²⁴, as an integer below 2¹¹ in magnitude and a power of two below 2³¹.
 #[inline(always)]
 const fn significant(bits: u16) -> (i32, u32) {
     let (exponent, fraction) = ((bits >> 10 & 0x1f) as u32, (bits & 0x3ff) as i32);

@@ -10,7 +10,7 @@ use super::graph::Graph;
 use crate::data::Images;
 use crate::evaluate::HostArena;
 use crate::nn::Mode;
-use crate::nn::architecture::Head;
+use crate::nn::spec::Head;
 use crate::trained::Trained;
 use crate::verify::trace;
 

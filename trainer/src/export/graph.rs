@@ -8,8 +8,9 @@ use seedmask::layer::{
 };
 
 use super::ExportError;
-use crate::nn::architecture::{Head, Node, Sums, Weighted};
+use crate::nn::architecture::{Node, Sums, Weighted};
 use crate::nn::epilogue::Output;
+use crate::nn::spec::Head;
 use crate::nn::{Architecture, INPUT_STEP, Kind, STEPS_PER_UNIT};
 use crate::recipe::Recipe;
 

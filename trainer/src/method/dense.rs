@@ -58,7 +58,7 @@ vectorised! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nn::architecture::{Head, LayerSpec, SpecKind};
+    use crate::nn::spec::{Head, LayerSpec, SpecKind};
     use crate::nn::{Activation, Architecture, Network, Precision, Shape};
 
     #[test]

@@ -26,6 +26,7 @@ pub mod matrix;
 pub mod network;
 pub mod pool;
 mod sparse;
+pub mod spec;
 mod winograd;
 
 pub use architecture::{Architecture, ArchitectureError, Kind, Node, Weighted};

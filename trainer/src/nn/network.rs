@@ -277,8 +277,8 @@ fn add_into(target: &mut [f32], part: &[f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::architecture::{Head, LayerSpec, Padding, SpecKind};
     use super::super::check::{dot, random};
+    use super::super::spec::{Head, LayerSpec, Padding, SpecKind};
     use super::super::{Activation, Shape, loss::cross_entropy};
     use super::*;
 

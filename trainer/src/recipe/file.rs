@@ -12,7 +12,7 @@ use crate::method::Method;
 use crate::method::anneal::Anneal;
 use crate::method::seeded::Source;
 use crate::method::top_k::Ranking;
-use crate::nn::architecture::{Head, LayerSpec, Padding, SpecKind};
+use crate::nn::spec::{Head, LayerSpec, Padding, SpecKind};
 use crate::nn::{Activation, Architecture, Shape};
 use crate::optimiser::Optimiser;
 use crate::schedule::Schedule;
