@@ -36,6 +36,20 @@ pub enum Family {
 pub(crate) const MAPS: bool = Family::Relayout.is_linked();
 
 impl Family {
+    /// All of them.
+    pub const ALL: [Family; 10] = [
+        Family::Conv2d,
+        Family::Depthwise,
+        Family::Pool,
+        Family::Add,
+        Family::Relayout,
+        Family::Magnitudes,
+        Family::Stored,
+        Family::Rice,
+        Family::Gaps,
+        Family::SeededMasks,
+    ];
+
     /// Whether this build has it.
     #[inline(always)]
     pub const fn is_linked(self) -> bool {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use seedmask::Session;
 use seedmask::artifact::{Model, Task};
 use seedmask::kernel::{Kernels, Native, Reference, Source, Words};
-use seedmask::layer::{Element, Layer, Pool, PoolKind, Tensor};
+use seedmask::layer::{Element, Tensor};
 use serde::Serialize;
 
 use crate::evaluate::{EvaluateError, HostArena};
@@ -144,7 +144,7 @@ fn first_difference(
             (!equal).then(|| Difference {
                 image: 0,
                 layer: step.index.into(),
-                kind: kind(&step.layer),
+                kind: step.layer.kind(),
                 element: [at / (height * width), at / width % height, at % width],
                 twin: real,
                 reference,
@@ -153,19 +153,6 @@ fn first_difference(
             })
         })
     })
-}
-
-/// What a layer does, in a word.
-pub fn kind(layer: &Layer) -> &'static str {
-    match layer {
-        Layer::Dense(_) => "dense",
-        Layer::Conv2d(_) => "conv2d",
-        Layer::Depthwise(_) => "depthwise",
-        Layer::Pool(Pool { kind: PoolKind::Max, .. }) => "max pool",
-        Layer::Pool(Pool { kind: PoolKind::Average, .. }) => "average pool",
-        Layer::Add(_) => "add",
-        Layer::Relayout(_) => "relayout",
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{env, fs, path::PathBuf, process::Command, time::Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
+use seedmask::Family;
 
 use crate::{
     bench,
@@ -14,20 +15,6 @@ use crate::{
 
 /// Data sets of the committed sample, in the order of the demo model's tasks.
 const SAMPLE: [&str; 2] = ["tests/data/fashion-mnist", "tests/data/mnist"];
-
-/// The runtime's features that can be left out, each of which must also do alone.
-const FAMILIES: [&str; 10] = [
-    "conv2d",
-    "depthwise",
-    "pool",
-    "add",
-    "relayout",
-    "magnitudes",
-    "stored",
-    "rice",
-    "gaps",
-    "seeded-masks",
-];
 
 /// Images of each that the boards classify.
 const IMAGES_A_TASK: usize = 100;
@@ -107,7 +94,7 @@ fn host(checks: &mut Checks) {
     });
     checks.check("feature sets of the runtime", || {
         let with_all = ["", "defmt", "write", "write,defmt"].map(|features| (true, features));
-        let alone = FAMILIES.map(|family| (false, family));
+        let alone = Family::ALL.map(|family| (false, family.feature()));
         for (all, features) in with_all.into_iter().chain([(false, "")]).chain(alone) {
             let mut check = cargo();
             check.args(["check", "--quiet", "--locked", "-p", "seedmask", "--features", features]);

@@ -235,6 +235,19 @@ impl Weights {
 }
 
 impl Layer {
+    /// What it does, in a word or two.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Layer::Dense(_) => "dense",
+            Layer::Conv2d(_) => "conv2d",
+            Layer::Depthwise(_) => "depthwise",
+            Layer::Pool(Pool { kind: PoolKind::Max, .. }) => "max pool",
+            Layer::Pool(Pool { kind: PoolKind::Average, .. }) => "average pool",
+            Layer::Add(_) => "add",
+            Layer::Relayout(_) => "relayout",
+        }
+    }
+
     /// The tensors read: one, or two for [`Layer::Add`].
     pub fn inputs(&self) -> (TensorId, Option<TensorId>) {
         match self {

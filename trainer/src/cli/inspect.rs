@@ -19,7 +19,6 @@ use super::Failure;
 use super::file::ArtifactFile;
 use super::output::{Output, thousands};
 use crate::evaluate::{count_weights, size};
-use crate::verify::kind;
 use timeline::Timeline;
 
 /// The most weights whose masks are written out to be counted, over all tasks.
@@ -269,7 +268,7 @@ fn flash(prologue: &Prologue, stored: usize, tasks: &[TaskReport]) -> Flash {
 fn layers(model: &Model) -> Vec<LayerReport> {
     let layer = |step: seedmask::artifact::Step| LayerReport {
         layer: step.index,
-        kind: kind(&step.layer),
+        kind: step.layer.kind(),
         input: size(&step.input),
         output: size(&step.output),
         source: step.weights.map(|weights| match weights.source {
@@ -357,7 +356,7 @@ fn mask_report(model: &Model, op: &Op, learned: &LayerWeights) -> MaskReport {
     let owner = |task: u16| model.tasks().nth(task.into()).map(|task| task.name().to_owned());
     MaskReport {
         layer: op.step.index,
-        kind: kind(&op.step.layer),
+        kind: op.step.layer.kind(),
         shape: [learned.weights().rows, learned.weights().inputs],
         encoding: match encoding {
             Encoding::Full => "full".to_owned(),

@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn kinds(graph: &Graph) -> Vec<&'static str> {
-        graph.layers.iter().map(crate::verify::kind).collect()
+        graph.layers.iter().map(Layer::kind).collect()
     }
 
     #[test]

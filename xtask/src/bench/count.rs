@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use seedmask::{
-    artifact::Step,
-    layer::{Layer, Tensor},
-};
+use seedmask::{artifact::Step, layer::Tensor};
 use seedmask_benches::pack::{self, Named};
 use seedmask_profiler::{Code, Core, Profile, plugin, record};
 
@@ -163,16 +160,9 @@ pub fn count<'s>(
 
 /// A layer in a line: `3 conv2d 64×25×5 → 64×25×5`.
 fn describe(step: &Step) -> String {
-    let kind = match step.layer {
-        Layer::Dense(_) => "dense",
-        Layer::Conv2d(_) => "conv2d",
-        Layer::Depthwise(_) => "depthwise",
-        Layer::Pool(_) => "pool",
-        Layer::Add(_) => "add",
-        Layer::Relayout(_) => "relayout",
-    };
     let shape = |tensor: &Tensor| format!("{}×{}×{}", tensor.channels, tensor.height, tensor.width);
-    format!("{:>2} {kind:<9} {} → {}", step.index, shape(&step.input), shape(&step.output))
+    let kind = step.layer.kind();
+    format!("{:>2} {kind:<12} {} → {}", step.index, shape(&step.input), shape(&step.output))
 }
 
 /// Functions and instructions by cycles.
