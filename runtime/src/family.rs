@@ -117,11 +117,6 @@ impl Family {
         }
     }
 
-    /// The family that `layer` needs and this build lacks, without its weights.
-    pub(crate) fn missing_for_layer(layer: &Layer) -> Option<Self> {
-        Self::of_layer(layer).filter(|family| !family.is_linked())
-    }
-
     /// The family that weights of `source` need and this build lacks.
     pub(crate) fn missing_for_source(source: Source) -> Option<Self> {
         Self::of_source(source).filter(|family| !family.is_linked())

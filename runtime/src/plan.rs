@@ -8,9 +8,9 @@
 //! A convolution whose output is read by nothing but the [`Add`](crate::layer::Add) right behind it is *joined* with it:
 //! both run in turns of [`JOINED`] channels, so that only so many of the output exist at a time.
 
-use crate::artifact::{MAX_TENSORS, Model, ParseError, Placement};
+use crate::artifact::{MAX_TENSORS, Model, ParseError, Part, Placement};
 use crate::family::{Family, MAPS};
-use crate::kernel::{Planes, storage};
+use crate::kernel::{Placed, Planes};
 use crate::layer::{Element, Layer, Tensor, TensorId};
 
 /// Alignment of every tensor and scratch in the arena.
@@ -36,16 +36,11 @@ impl Life {
     fn meets(self, other: Life) -> bool {
         self.first <= other.last && other.first <= self.last
     }
-
-    pub(crate) fn holds(self, layer: u8) -> bool {
-        (self.first..=self.last).contains(&layer)
-    }
 }
 
 /// What the layers of a graph whose order is right ask of the plan of each tensor.
 pub(crate) struct Needs {
     tensors: [Need; MAX_TENSORS],
-    before: Option<Layer>,
     layers: u8,
 }
 
@@ -56,29 +51,49 @@ struct Need {
     halo: u8,
     /// Whether a layer reads or writes it element after element.
     flat: bool,
+    /// First byte, and that behind the last.
+    bytes: [u32; 2],
+}
+
+impl Need {
+    /// The halo that the plan must give a tensor: the widest padding of the layers that read it as
+    /// a map, and none for the input, for vectors that a layer writes element after element, and for
+    /// inputs of dense layers. `None` where these collide.
+    fn halo(&self) -> Option<u8> {
+        (self.halo == 0 || !self.flat).then_some(self.halo)
+    }
+
+    /// Whether both have a byte at the same time.
+    fn meets(&self, other: &Need) -> bool {
+        let ([start, end], [other_start, other_end]) = (self.bytes, other.bytes);
+        start < other_end && other_start < end && self.life.meets(other.life)
+    }
 }
 
 impl Needs {
     pub(crate) fn new() -> Self {
-        Self { tensors: [Need::default(); MAX_TENSORS], before: None, layers: 0 }
+        Self { tensors: [Need::default(); MAX_TENSORS], layers: 0 }
     }
 
     #[cfg(feature = "write")]
-    pub(crate) fn of_layers<'l>(
-        tensors: &[Tensor],
-        layers: impl IntoIterator<Item = &'l Layer>,
-    ) -> Self {
+    pub(crate) fn of_layers(tensors: &[Tensor], layers: &[Layer]) -> Self {
         let mut needs = Self::new();
-        for layer in layers {
+        for (index, layer) in layers.iter().enumerate() {
             let output = tensors.get(usize::from(layer.output())).copied();
-            needs.add(layer, &output.unwrap_or(Tensor::vector(0, 0)));
+            let before = || layers.get(index.checked_sub(1)?).copied();
+            needs.add(layer, &output.unwrap_or(Tensor::vector(0, 0)), before);
         }
-        needs.end();
+        needs.end(layers.last().map_or(0, Layer::output));
         needs
     }
 
-    /// Takes the next layer, which writes `output`.
-    pub(crate) fn add(&mut self, layer: &Layer, output: &Tensor) {
+    /// Takes the next layer, which writes `output`, and runs after the layer `before`.
+    pub(crate) fn add(
+        &mut self,
+        layer: &Layer,
+        output: &Tensor,
+        before: impl FnOnce() -> Option<Layer>,
+    ) {
         let index = self.layers;
         let (left, right) = layer.inputs();
         let (halo, dense) = (layer.halo(), matches!(layer, Layer::Dense(_)));
@@ -90,48 +105,50 @@ impl Needs {
                 need.flat |= dense;
             });
         }
-        let joined = self.before.filter(|conv| joins(conv, layer)).map(|conv| conv.output());
-        // Whether something else reads the convolution is not known yet; then this sum lives a
-        // layer longer than it must.
-        let first = index - u8::from(joined.is_some());
+        let mut first = index;
+        if let Layer::Add(_) = layer
+            && JOINS
+            && let Some(conv) = before().filter(|conv| joins(conv, layer))
+        {
+            // Whether something else reads the convolution is not known yet; then this sum lives a
+            // layer longer than it must.
+            first = index - 1;
+            self.change(conv.output(), |need| need.life.joined = true);
+        }
         let vector = (output.height, output.width) == (1, 1);
         let relayout = matches!(layer, Layer::Relayout(_));
         let flat = output.element == Element::Logit || dense || (vector && relayout);
         let life = Life { first, last: index, ..Life::default() };
-        self.change(layer.output(), |of| *of = Need { life, halo: 0, flat });
-        if let Some(id) = joined {
-            self.change(id, |need| need.life.joined = true);
-        }
-        (self.before, self.layers) = (Some(*layer), index.saturating_add(1));
+        self.change(layer.output(), |of| *of = Need { life, flat, ..Need::default() });
+        self.layers = index.saturating_add(1);
     }
 
-    /// Takes note that no layer follows.
-    pub(crate) fn end(&mut self) {
+    /// Takes note that no layer follows the one that wrote `output`.
+    pub(crate) fn end(&mut self, output: TensorId) {
         let layers = self.layers;
-        if let Some(last) = self.before {
-            self.change(last.output(), |need| need.life.last = layers);
-        }
+        self.change(output, |need| need.life.last = layers);
         self.change(0, |input| input.flat = true);
-        self.tensors.iter_mut().for_each(|need| need.life.joined &= need.life.readers == 1);
+        if JOINS {
+            self.tensors.iter_mut().for_each(|need| need.life.joined &= need.life.readers == 1);
+        }
     }
 
     /// The span of layers for which a tensor's bytes are spoken for.
+    #[cfg(feature = "write")]
     pub(crate) fn life(&self, id: TensorId) -> Life {
         self.of(id).life
     }
 
-    /// The halo that the plan must give a tensor: the widest padding of the layers that read it as
-    /// a map, and none for the input, for vectors that a layer writes element after element, and for
-    /// inputs of dense layers. `None` where these collide.
+    /// The halo that the plan must give a tensor; `None` where the layers around it collide.
+    #[cfg(feature = "write")]
     pub(crate) fn halo(&self, id: TensorId) -> Option<u8> {
-        let Need { halo, flat, .. } = self.of(id);
-        (halo == 0 || !flat).then_some(halo)
+        self.of(id).halo()
     }
 
-    /// A bit for every layer whose output is joined with the sum behind it.
-    pub(crate) fn joined(&self) -> u64 {
-        let joined = self.tensors.iter().filter(|need| need.life.joined);
-        joined.fold(0, |bits, need| bits | 1u64.unbounded_shl(need.life.first.into()))
+    /// Whether the layer that writes a tensor is joined with the sum behind it.
+    #[cfg(feature = "write")]
+    pub(crate) fn joined(&self, id: TensorId) -> bool {
+        self.of(id).life.joined
     }
 
     fn of(&self, id: TensorId) -> Need {
@@ -145,12 +162,13 @@ impl Needs {
     }
 }
 
+/// Whether a layer can be joined with the one behind it.
+pub(crate) const JOINS: bool = Family::Conv2d.is_linked() && Family::Add.is_linked();
+
 /// Whether `next` adds something to the output of the convolution `layer` that this does not read.
 fn joins(layer: &Layer, next: &Layer) -> bool {
     match (layer, next) {
-        (Layer::Conv2d(conv), Layer::Add(add))
-            if Family::Conv2d.is_linked() && Family::Add.is_linked() =>
-        {
+        (Layer::Conv2d(conv), Layer::Add(add)) => {
             let inputs = [add.left, add.right];
             let of_this = inputs.iter().filter(|input| **input == conv.output).count();
             of_this == 1 && !inputs.contains(&conv.input)
@@ -171,27 +189,25 @@ pub(crate) fn planes(tensor: &Tensor, place: Placement) -> Option<Planes> {
     if MAPS { planes.banded(place.bands) } else { Some(planes) }
 }
 
+/// Layout of a tensor, and where it begins.
+pub(crate) fn placed(tensor: &Tensor, place: Placement) -> Option<Placed> {
+    Some(Placed { planes: planes(tensor, place)?, start: place.offset as usize })
+}
+
 /// Whether `layer` may write its output over its input `over`, given where both lie: a relayout that
 /// does not move elements to the front, a sum, and layers that go through planes or rows in order and
 /// make less of them.
-pub(crate) fn in_place(
-    layer: &Layer,
-    over: TensorId,
-    input: (&Tensor, Placement),
-    output: (&Tensor, Placement),
-) -> bool {
-    if !MAPS {
+pub(crate) fn in_place(layer: &Layer, over: TensorId, input: &Placed, output: &Placed) -> bool {
+    if !MAPS || input.start != output.start {
         return false;
     }
-    let (Some(x), Some(y)) = (planes(input.0, input.1), planes(output.0, output.1)) else {
-        return false;
-    };
-    if input.1.offset != output.1.offset {
-        return false;
-    }
+    let (x, y) = (&input.planes, &output.planes);
     match layer {
         Layer::Add(add) if Family::Add.is_linked() => {
-            input.1 == output.1 && add.left != add.right && [add.left, add.right].contains(&over)
+            x.pad == y.pad
+                && (x.bands, x.split, x.filling) == (y.bands, y.split, y.filling)
+                && add.left != add.right
+                && [add.left, add.right].contains(&over)
         }
         Layer::Depthwise(_) if Family::Depthwise.is_linked() => y.plane() <= x.plane(),
         Layer::Pool(pool) if Family::Pool.is_linked() => {
@@ -209,7 +225,7 @@ pub(crate) fn in_place(
                 && x.bands == 1
                 && y.bands == 1
                 && x.pad <= y.pad
-                && (x.is_as_large_as(&y) || y.pad == 0)
+                && (x.is_as_large_as(y) || y.pad == 0)
         }
         _ => false,
     }
@@ -243,84 +259,83 @@ pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &P
 }
 
 /// Checks the plan of a model whose graph was checked: bounds, alignment, layouts, overlaps.
-pub(crate) fn check(model: &Model<'_>, needs: &Needs) -> Result<(), ParseError> {
-    let mut ends: heapless::Vec<(u32, u32), MAX_TENSORS> = heapless::Vec::new();
-    for id in 0..model.tensor_count() {
-        let (Some(tensor), Some(place)) = (model.tensor(id), model.placement(id)) else {
+pub(crate) fn check(model: &Model<'_>, needs: &mut Needs) -> Result<(), ParseError> {
+    for (id, need) in (0..model.tensor_count()).zip(&mut needs.tensors) {
+        let (Some(node), Some(place)) = (model.node(id), model.placement(id)) else {
             return Err(ParseError::Tensor { tensor: id });
         };
-        let expected = needs.halo(id);
+        let expected = need.halo();
         if expected != Some(place.pad) {
             let expected = expected.unwrap_or(0);
             return Err(ParseError::Halo { tensor: id, found: place.pad, expected });
         }
-        let plain = id == 0 || id == model.output_id();
-        let plain = plain || !MAPS;
-        if (plain && place.bands != 1) || planes(&tensor, place).is_none() {
-            return Err(ParseError::Bands { tensor: id, found: place.bands });
+        if node.is_joined() != need.life.joined {
+            return Err(ParseError::Malformed(Part::Tensor(id)));
         }
-        let part = part(&tensor, needs.life(id).joined);
-        let bytes =
-            storage(&part, place.pad, place.bands).ok_or(ParseError::Storage { tensor: id })?;
-        ends.push(region(id, place.offset, bytes.into(), model.arena)?).ok();
+        let plain = id == 0 || id == model.output_id() || !MAPS;
+        let part = part(&node.tensor(), need.life.joined);
+        let planes = planes(&part, place).filter(|_| !plain || place.bands == 1);
+        let planes = planes.ok_or(ParseError::Bands { tensor: id, found: place.bands })?;
+        let bytes = planes.storage(part.element).ok_or(ParseError::Storage { tensor: id })?;
+        need.bytes = region(id, place.offset, bytes, model.arena)?;
     }
 
-    let end = |id: TensorId| ends.get(usize::from(id)).copied().unwrap_or_default();
-    let mut written: heapless::Vec<TensorId, MAX_TENSORS> = heapless::Vec::new();
-    written.push(0).ok();
-    for step in model.steps() {
-        let at = |id: TensorId| Some((model.tensor(id)?, model.placement(id)?));
-        let layout = |id: TensorId| at(id).and_then(|(tensor, place)| planes(&tensor, place));
-        let ((left, right), output) = (step.layer.inputs(), step.layer.output());
-        let (x, sum, y) = (layout(left), right.and_then(layout), layout(output));
-        if !x.zip(y).is_some_and(|(x, y)| bands_fit(&step.layer, &x, sum.as_ref(), &y)) {
-            let found = model.placement(output).map_or(0, |place| place.bands);
-            return Err(ParseError::Bands { tensor: output, found });
+    let needs = &needs.tensors;
+    for id in 1..model.tensor_count() {
+        let layer = model.layer_of(id)?;
+        let ((left, right), index) = (layer.inputs(), id - 1);
+        let at = |id| model.placed(id);
+        let bands = ParseError::Bands { tensor: id, found: 0 };
+        let (x, y) = (at(left).ok_or(bands)?, at(id).ok_or(bands)?);
+        let sum = right.and_then(at);
+        if !bands_fit(&layer, &x.planes, sum.as_ref().map(|sum| &sum.planes), &y.planes) {
+            let found = model.placement(id).map_or(0, |place| place.bands);
+            return Err(ParseError::Bands { tensor: id, found });
         }
         // With every tensor that was written before: so no pair is left out.
-        let (life, (start, stop)) = (needs.life(output), end(output));
-        for &other in &written {
-            let (other_life, (other_start, other_stop)) = (needs.life(other), end(other));
-            if start >= other_stop || other_start >= stop || !life.meets(other_life) {
+        let (before, rest) = needs.split_at_checked(id.into()).unwrap_or_default();
+        let Some(need) = rest.first() else { continue };
+        for (other, other_need) in (0..).zip(before) {
+            if !need.meets(other_need) {
                 continue;
             }
             // A layer may work in place where nothing reads its input afterwards. Of what a joined
             // convolution writes there is only a part at a time.
             let read = other == left || Some(other) == right;
+            let life = other_need.life;
             let shares = read
-                && !other_life.joined
-                && other_life.last == step.index
-                && at(other).zip(at(output)).is_some_and(|((from, x), (to, y))| {
-                    in_place(&step.layer, other, (&from, x), (&to, y))
-                });
+                && !life.joined
+                && life.last == index
+                && at(other).is_some_and(|x| in_place(&layer, other, &x, &y));
             if !shares {
-                let (first, second) = (other.min(output), other.max(output));
-                return Err(ParseError::Overlap { first, second });
+                return Err(ParseError::Overlap { first: other, second: id });
             }
         }
-        written.push(output).ok();
 
-        let bytes = step.layer.scratch(&step.input, &step.output);
+        let (input, output) = (model.tensor(left), model.tensor(id));
+        let bytes = input.zip(output).map_or(0, |(input, output)| layer.scratch(&input, &output));
         if bytes == 0 {
             continue;
         }
-        let (start, stop) = region(step.index, step.scratch, bytes, model.arena)?;
-        for (tensor, &(other_start, other_stop)) in (0u8..).zip(ends.iter()) {
-            let overlaps = start < other_stop && other_start < stop;
-            if overlaps && needs.life(tensor).holds(step.index) {
-                return Err(ParseError::ScratchOverlap { layer: step.index, tensor });
-            }
+        let offset = model.scratch_of(id).unwrap_or(0);
+        let life = Life { first: index, last: index, ..Life::default() };
+        let bytes = region(index, offset, bytes, model.arena)?;
+        let scratch = Need { life, bytes, ..Need::default() };
+        let mut tensors = (0..model.tensor_count()).zip(needs);
+        if let Some((tensor, _)) = tensors.find(|(_, need)| scratch.meets(need)) {
+            return Err(ParseError::ScratchOverlap { layer: index, tensor });
         }
     }
     Ok(())
 }
 
-fn region(index: u8, offset: u32, bytes: u64, arena: u32) -> Result<(u32, u32), ParseError> {
-    let end = u64::from(offset).saturating_add(bytes);
-    match u32::try_from(end) {
-        Ok(end) if end <= arena && offset.is_multiple_of(ALIGNMENT) => Ok((offset, end)),
-        _ => Err(ParseError::Placement { index, end, arena }),
+/// `bytes` from `offset` on, which lie in the arena.
+fn region(index: u8, offset: u32, bytes: u32, arena: u32) -> Result<[u32; 2], ParseError> {
+    let end = offset.saturating_add(bytes);
+    if end > arena || !offset.is_multiple_of(ALIGNMENT) {
+        return Err(ParseError::Placement { index, end, arena });
     }
+    Ok([offset, end])
 }
 
 #[cfg(feature = "write")]
@@ -334,9 +349,10 @@ mod tests;
 /// last layer for the output.
 #[cfg(feature = "write")]
 pub fn spans(model: &Model<'_>) -> alloc::vec::Vec<[u8; 2]> {
-    let mut needs = Needs::new();
-    model.steps().for_each(|step| needs.add(&step.layer, &step.output));
-    needs.end();
+    let tensors: alloc::vec::Vec<Tensor> =
+        (0..model.tensor_count()).filter_map(|id| model.tensor(id)).collect();
+    let layers: alloc::vec::Vec<Layer> = model.steps().map(|step| step.layer).collect();
+    let needs = Needs::of_layers(&tensors, &layers);
     let span = |id| [needs.life(id).first, needs.life(id).last];
     (0..model.tensor_count()).map(span).collect()
 }

@@ -4,7 +4,8 @@ mod run;
 
 use core::fmt;
 
-use crate::artifact::{Model, Step, Task};
+use crate::artifact::{Model, Node, Step, Task};
+use crate::family::MAPS;
 use crate::kernel::{Kernels, Native, Source};
 use crate::layer::{Element, MAX_ACTIVATION};
 use crate::plan;
@@ -205,7 +206,8 @@ impl<'m, 'a> Session<'m, 'a> {
         while let Some(op) = ops.next() {
             layers += 1;
             let sum;
-            let last = if self.model.joins(op.step.index) {
+            let joined = self.model.node(op.step.layer.output()).is_some_and(Node::is_joined);
+            let last = if joined {
                 sum = ops.next().ok_or(InferError::ArtifactChanged)?;
                 layers += 1;
                 runner.run_joined::<K>(&op, &sum).ok_or(InferError::ArtifactChanged)?;
@@ -216,7 +218,8 @@ impl<'m, 'a> Session<'m, 'a> {
             };
             output = last.step.layer.output();
             // What has no halo is as the layer wrote it.
-            if observe.is_some() || self.model.placement(output).is_none_or(|place| place.pad > 0) {
+            let halo = self.model.node(output).is_none_or(|node| node.halo() > 0);
+            if observe.is_some() || (MAPS && halo) {
                 let (planes, bytes) = runner.map(output).ok_or(InferError::ArtifactChanged)?;
                 planes.fill_halo(bytes);
                 if let Some(observe) = &mut observe {

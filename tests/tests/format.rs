@@ -239,9 +239,11 @@ fn a_patch_holds_nothing_of_the_backbone_and_serves_no_other() {
 fn shared_masks_are_bound_to_their_file() {
     let backbone = backbone();
     let mut base = vec![task(&backbone, "base", 0.5, |_| None)];
-    let seeded =
-        |density| LearnedMask::Own { encoding: Encoding::Seeded { density }, bytes: vec![] };
-    base[0].layers[0].mask = seeded(77);
+    let raw = |density| {
+        let mut task = task(&backbone, "raw", density, |_| Some(Encoding::Raw));
+        task.layers.swap_remove(0).mask
+    };
+    base[0].layers[0].mask = raw(0.3);
     let file = write::artifact(&backbone, &base).unwrap();
     let model = Model::parse(&file).unwrap();
     let mut fresh = task(&backbone, "fresh", 0.1, |_| None);
@@ -249,7 +251,7 @@ fn shared_masks_are_bound_to_their_file() {
     let patch = write::patch(&model, &fresh).unwrap();
     let handle = Task::parse(&model, &patch).unwrap();
 
-    base[0].layers[0].mask = seeded(128);
+    base[0].layers[0].mask = raw(0.5);
     let other = write::artifact(&backbone, &base).unwrap();
     let other = Model::parse(&other).unwrap();
     assert_eq!(other.fingerprint(), model.fingerprint());

@@ -143,7 +143,10 @@ fn damage_is_named() {
     assert_eq!(edit(4, &[2, 0]), ParseError::Version { found: 2, supported: 1 });
     assert_eq!(edit(6, &[1]), ParseError::Kind { found: 1 });
     assert_eq!(edit(6, &[9]), ParseError::Kind { found: 9 });
-    assert_eq!(edit(7, &[3]), ParseError::Reserved { found: 3 });
+    let (what, most) = (Limited::Tasks, 64);
+    assert_eq!(edit(7, &[65]), ParseError::Limit { what, found: 65, most });
+    assert_eq!(edit(7, &[2]), ParseError::Malformed(Part::End));
+    assert_eq!(edit(7, &[4]), ParseError::Malformed(Part::Task(3)));
     let longer = file.len() as u32 + 1;
     let have = file.len() as u32;
     assert_eq!(edit(8, &longer.to_le_bytes()), ParseError::Truncated { need: longer, have });
@@ -175,23 +178,20 @@ fn damage_is_named() {
     assert_eq!(Model::parse(&longer).unwrap_err(), ParseError::Malformed(Part::End));
 }
 
-/// The manifest begins with the seed (a varint), then the tensor count.
-fn tensor_count_at(file: &[u8]) -> usize {
-    let last = file[PROLOGUE..].iter().position(|byte| byte & 0x80 == 0).unwrap();
-    PROLOGUE + last + 1
-}
+/// The manifest begins with the seed and the count of layers; the nodes follow.
+const LAYERS: usize = PROLOGUE + 8;
+const NODES: usize = PROLOGUE + 12;
 
 #[test]
 fn counts_beyond_their_limits_are_named() {
     let file = sample();
-    let count_at = tensor_count_at(&file);
-    assert_eq!(file[count_at], 10, "tensor count");
-    for (count, found) in [(0u8, 0u32), (66, 66), (127, 127)] {
+    assert_eq!(file[LAYERS], 9, "layer count");
+    for (count, found) in [(0u8, 0u32), (65, 65), (255, 255)] {
         let mut edited = file.clone();
-        edited[count_at] = count;
+        edited[LAYERS] = count;
         reseal(&mut edited);
         let error = Model::parse(&edited).unwrap_err();
-        assert_eq!(error, ParseError::Limit { what: Limited::Tensors, found, most: 65 });
+        assert_eq!(error, ParseError::Limit { what: Limited::Layers, found, most: 64 });
     }
 }
 
@@ -213,7 +213,7 @@ fn impossible_graphs_are_named() {
     let error = build(&|b| b.tensors[3].zero_point = 128);
     assert_eq!(error, ParseError::Tensor { tensor: 3 });
     let error = build(&|b| b.layers.swap(1, 2));
-    assert_eq!(error, ParseError::Order { layer: 1, tensor: 2 });
+    assert_eq!(error, ParseError::Order { layer: 1, tensor: 3 });
     let error = build(&|b| {
         if let Layer::Conv2d(conv) = &mut b.layers[1] {
             conv.window.stride = [0, 1];
@@ -256,29 +256,22 @@ fn wrong_counts_are_refused_by_the_writer() {
     assert_eq!(error, write::WriteError::Count { what, found: 5, expected: 6 });
 }
 
-/// Where the placements of the sample's plan stand in the file.
-fn placements_at(file: &[u8]) -> usize {
-    let model = Model::parse(file).unwrap();
-    let bytes: Vec<u8> = (0..model.tensor_count())
-        .filter_map(|id| model.placement(id))
-        .flat_map(|place| {
-            [place.offset.to_le_bytes().to_vec(), vec![place.pad, place.bands]].concat()
-        })
-        .collect();
-    file.windows(bytes.len()).position(|window| window == bytes).expect("the plan is in the file")
+/// Where the places of the sample's plan stand in the file: behind the nodes and parameters.
+fn places_at(file: &[u8]) -> usize {
+    NODES + 12 * (usize::from(file[LAYERS]) + 1) + 8 * usize::from(file[LAYERS + 1])
 }
 
 #[test]
 fn plans_that_overlap_or_lack_a_halo_are_named() {
     let file = sample();
-    let at = placements_at(&file);
+    let at = places_at(&file);
     let model = Model::parse(&file).unwrap();
     let place = |id: u8| model.placement(id).unwrap();
     let edit = |tensor: usize, offset: u32, pad: u8| {
         let mut edited = file.clone();
-        let entry = at + 6 * tensor;
+        let entry = at + 8 * tensor;
         edited[entry..entry + 4].copy_from_slice(&offset.to_le_bytes());
-        edited[entry + 4] = pad;
+        edited[NODES + 12 * tensor + 11] = pad;
         reseal(&mut edited);
         Model::parse(&edited).unwrap_err()
     };
@@ -287,22 +280,39 @@ fn plans_that_overlap_or_lack_a_halo_are_named() {
     let error = edit(1, place(1).offset, 0);
     assert_eq!(error, ParseError::Halo { tensor: 1, found: 0, expected: 1 });
     let error = edit(8, 2, 0);
-    assert!(matches!(error, ParseError::Placement { index: 8, .. }), "{error:?}");
+    assert_eq!(error, ParseError::Bands { tensor: 8, found: 2 });
     let error = edit(8, u32::MAX - 3, 0);
     assert!(matches!(error, ParseError::Placement { index: 8, .. }), "{error:?}");
     let scratch = model.steps().find(|step| step.index == 5).unwrap().scratch;
     let error = edit(6, scratch & !31, 0);
     assert_eq!(error, ParseError::ScratchOverlap { layer: 5, tensor: 6 });
+
+    // Scratch need not be at a multiple of 4 by its form.
+    let mut edited = file.clone();
+    edited[at + 8 * 6 + 4] |= 1;
+    reseal(&mut edited);
+    let error = Model::parse(&edited).unwrap_err();
+    assert!(matches!(error, ParseError::Placement { index: 5, .. }), "{error:?}");
+}
+
+/// What a file says to be joined must be what the layers around it are.
+#[test]
+fn layers_that_cannot_be_joined_are_named() {
+    let [(_, file), ..] = samples();
+    let mut edited = file.clone();
+    edited[NODES + 12 * 2] |= 0x80;
+    reseal(&mut edited);
+    assert_eq!(Model::parse(&edited).unwrap_err(), ParseError::Malformed(Part::Tensor(2)));
 }
 
 /// The sum would overwrite what its other channels are made in.
 #[test]
 fn a_sum_over_what_a_joined_convolution_writes_is_refused() {
     let [_, (_, file), _] = samples();
-    let at = placements_at(&file);
+    let at = places_at(&file);
     let part = Model::parse(&file).unwrap().placement(6).unwrap();
     let mut edited = file.clone();
-    edited[at + 6 * 7..at + 6 * 7 + 4].copy_from_slice(&part.offset.to_le_bytes());
+    edited[at + 8 * 7..at + 8 * 7 + 4].copy_from_slice(&(part.offset | 1).to_le_bytes());
     edited[12..16].copy_from_slice(&8192u32.to_le_bytes());
     reseal(&mut edited);
     let error = Model::parse(&edited).unwrap_err();
@@ -312,21 +322,44 @@ fn a_sum_over_what_a_joined_convolution_writes_is_refused() {
 #[test]
 fn unknown_layers_and_encodings_are_named() {
     let file = sample();
-    // The first layer is a relayout (5) of tensor 0 to tensor 1.
-    let layers = tensor_count_at(&file) + 1 + 10 * Tensor::ENCODED + 1;
-    assert_eq!(file[layers..layers + 3], [5, 0, 1]);
+    // The first layer is a relayout (6) of tensor 0.
+    let layer = NODES + 12;
+    assert_eq!(file[layer..layer + 2], [6, 0]);
     let mut edited = file.clone();
-    edited[layers] = 6;
+    edited[layer] = 7;
     reseal(&mut edited);
     assert_eq!(Model::parse(&edited).unwrap_err(), ParseError::Malformed(Part::Layer(0)));
 
-    // The first mask of the first task: own (0), Rice gaps (2) of parameter 1.
+    // The first mask of the first task: Rice gaps (2) of parameter 1.
     let labels = file.windows(5).position(|w| w == b"shirt").unwrap() + 5;
-    assert_eq!(file[labels..labels + 3], [0, 2, 1]);
+    assert_eq!(file[labels..labels + 2], [2, 1]);
     let mut edited = file.clone();
-    edited[labels + 1] = 7;
+    edited[labels] = 7;
     reseal(&mut edited);
     assert!(matches!(Model::parse(&edited).unwrap_err(), ParseError::Malformed(Part::Layer(_))));
+}
+
+/// A mask that is shared is where the file says, and no other.
+#[test]
+fn shared_masks_elsewhere_are_named() {
+    let file = sample();
+    let model = Model::parse(&file).unwrap();
+    // The reference of the third task's first layer: where the first task's mask begins, its checksum.
+    let shared = model.task("shared").unwrap();
+    let op = shared.program(&model).find(|op| op.same_as.is_some()).unwrap();
+    let (_, section) = op.learned.unwrap().0.mask();
+    let mask = section.as_ptr() as usize - file.as_ptr() as usize;
+    let manifest = u32::from_le_bytes(file[16..20].try_into().unwrap()) as usize;
+    let offset = (mask - PROLOGUE - manifest.next_multiple_of(4)) as u32;
+    let at = file.windows(4).rposition(|w| w == offset.to_le_bytes()).unwrap();
+    for wrong in [offset + 4, 0x7fff_fff0] {
+        let mut edited = file.clone();
+        edited[at..at + 4].copy_from_slice(&wrong.to_le_bytes());
+        reseal(&mut edited);
+        let error = Model::parse(&edited).unwrap_err();
+        let named = matches!(error, ParseError::SameAs { .. } | ParseError::Malformed(_));
+        assert!(named, "{error:?}");
+    }
 }
 
 proptest! {

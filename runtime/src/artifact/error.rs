@@ -12,8 +12,6 @@ use crate::mask::MaskError;
 pub enum Limited {
     /// Layers of a backbone.
     Layers,
-    /// Tensors of a backbone.
-    Tensors,
     /// Inputs of one row of weights.
     RowInputs,
     /// Bytes of the arena in a patch, which has none.
@@ -108,11 +106,6 @@ pub enum ParseError {
         /// The most that is allowed.
         most: u32,
     },
-    /// A byte of the prologue that must be 0.
-    Reserved {
-        /// Its value.
-        found: u8,
-    },
     /// A tensor that would take more than [`MAX_STORAGE`](crate::kernel::MAX_STORAGE) bytes.
     Storage {
         /// Index of the tensor.
@@ -139,8 +132,8 @@ pub enum ParseError {
     Placement {
         /// Index of the tensor or layer.
         index: u8,
-        /// First byte behind it.
-        end: u64,
+        /// First byte behind it; of one beyond all, the largest number.
+        end: u32,
         /// Bytes of the arena.
         arena: u32,
     },
@@ -227,7 +220,6 @@ impl fmt::Display for ParseError {
                     "{what:?}: {found} where at most {most} are supported, and one where any must be"
                 )
             }
-            Self::Reserved { found } => write!(f, "byte 7 is {found}, not 0"),
             Self::Storage { tensor } => write!(
                 f,
                 "tensor {tensor} would take more than {} bytes",

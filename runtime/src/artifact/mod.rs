@@ -12,7 +12,8 @@ mod task;
 pub mod write;
 
 pub use error::{Limited, ParseError, Part};
-pub use manifest::{Labels, MAX_LAYERS, MAX_TASKS, MAX_TENSORS, MaskPart, Placement};
+pub(crate) use manifest::Node;
+pub use manifest::{Labels, MAX_LAYERS, MAX_TASKS, MAX_TENSORS, Placement};
 pub use model::{Model, Step, Steps};
 pub use prologue::{Kind, MAGIC, PROLOGUE, Prologue, VERSION};
 pub use task::{Op, Program, Task, Tasks};

@@ -38,6 +38,8 @@ pub struct Prologue {
     pub checksum: u32,
     /// Identity of the backbone: over all that defines its weights and graph.
     pub fingerprint: u64,
+    /// How many tasks the file holds.
+    pub tasks: u8,
 }
 
 impl Prologue {
@@ -45,8 +47,7 @@ impl Prologue {
     ///
     /// # Errors
     /// [`ParseError::Truncated`], [`ParseError::Magic`], [`ParseError::Version`],
-    /// [`ParseError::Kind`], [`ParseError::Reserved`], [`ParseError::Length`]. The checksum is not
-    /// looked at.
+    /// [`ParseError::Kind`], [`ParseError::Length`]. The checksum is not looked at.
     pub const fn parse(file: &[u8]) -> Result<Self, ParseError> {
         let Some((bytes, _)) = file.split_first_chunk::<PROLOGUE>() else {
             return Err(ParseError::Truncated { need: PROLOGUE as u32, have: file.len() as u32 });
@@ -59,7 +60,7 @@ impl Prologue {
             v0,
             v1,
             kind,
-            reserved,
+            tasks,
             l0,
             l1,
             l2,
@@ -91,9 +92,6 @@ impl Prologue {
             1 => Kind::Patch,
             found => return Err(ParseError::Kind { found }),
         };
-        if reserved != 0 {
-            return Err(ParseError::Reserved { found: reserved });
-        }
         let length = u32::from_le_bytes([l0, l1, l2, l3]);
         if length as usize > file.len() {
             return Err(ParseError::Truncated { need: length, have: file.len() as u32 });
@@ -114,6 +112,7 @@ impl Prologue {
             manifest,
             checksum: u32::from_le_bytes([c0, c1, c2, c3]),
             fingerprint: u64::from_le_bytes(fingerprint),
+            tasks,
         })
     }
 
@@ -127,6 +126,7 @@ impl Prologue {
             Kind::Backbone => 0,
             Kind::Patch => 1,
         };
+        bytes[7] = self.tasks;
         bytes[8..12].copy_from_slice(&self.length.to_le_bytes());
         bytes[12..16].copy_from_slice(&self.arena.to_le_bytes());
         bytes[16..20].copy_from_slice(&self.manifest.to_le_bytes());

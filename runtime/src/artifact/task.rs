@@ -1,8 +1,8 @@
 //! What was learned: a mask and an epilogue for every weighted layer of a backbone.
 
 use super::error::{Limited, ParseError, Part};
-use super::manifest::{Labels, MaskPart, Stream};
-use super::model::{Model, Step, Steps, split, split_section};
+use super::manifest::{Labels, MaskRecord, Reference, SHARED, TaskHead, take, take_table};
+use super::model::{Model, Step, Steps, split, take_section};
 use super::prologue::{Kind, mask_checksum};
 use crate::epilogue::{CHANNEL, Epilogue};
 use crate::layer::Weights;
@@ -14,19 +14,10 @@ pub struct Task<'a> {
     fingerprint: u64,
     /// Checksum of the backbone's file, whose masks the task may share.
     file: u32,
-    name: &'a str,
     classes: u16,
-    labels: Labels<'a>,
-    parts: Stream<'a>,
-    sections: &'a [u8],
-}
-
-/// Where the next task of a file begins.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Cursor<'a> {
-    fingerprint: u64,
-    file: u32,
-    manifest: Stream<'a>,
+    /// Name and labels, a byte 0 between.
+    text: &'a [u8],
+    masks: &'a [MaskRecord],
     sections: &'a [u8],
 }
 
@@ -43,33 +34,28 @@ impl<'a> Task<'a> {
                 expected: model.fingerprint,
             });
         }
-        let mut stream = Stream(manifest);
-        let count = stream.short().ok_or(ParseError::Malformed(Part::Task(0)))?;
         if prologue.arena != 0 {
-            return Err(ParseError::Limit {
-                what: Limited::ArenaBytes,
-                found: prologue.arena,
-                most: 0,
-            });
+            let (what, found) = (Limited::ArenaBytes, prologue.arena);
+            return Err(ParseError::Limit { what, found, most: 0 });
         }
-        if count != 1 {
-            return Err(ParseError::Limit {
-                what: Limited::PatchTasks,
-                found: count.into(),
-                most: 1,
-            });
+        if prologue.tasks != 1 {
+            let (what, found) = (Limited::PatchTasks, prologue.tasks.into());
+            return Err(ParseError::Limit { what, found, most: 1 });
         }
-        let (fingerprint, file) = (model.fingerprint, model.checksum);
-        let cursor = Cursor { fingerprint, file, manifest: stream, sections };
-        let task = cursor.read(Part::Task(0))?;
-        let end = task.check(model)?;
-        end.check_end()?;
+        let mut tasks = Tasks { manifest, sections, left: 1, ..Tasks::new(model) };
+        let task = tasks.read(Part::Task(0))?;
+        task.check(model)?;
+        tasks.check_end()?;
         Ok(task)
     }
 
-    /// The task's name.
+    /// The task's name; empty where it is not UTF-8.
     pub fn name(&self) -> &'a str {
-        self.name
+        Labels { rest: Some(self.text) }.next().unwrap_or_default()
+    }
+
+    pub(super) fn name_bytes(&self) -> &'a [u8] {
+        Labels { rest: Some(self.text) }.next_bytes().unwrap_or_default()
     }
 
     /// How many of the head's outputs are classes of this task.
@@ -80,7 +66,9 @@ impl<'a> Task<'a> {
     /// The names of the classes, in the order of the logits; fewer than classes where not all have
     /// a name.
     pub fn labels(&self) -> Labels<'a> {
-        self.labels
+        let mut labels = Labels { rest: Some(self.text) };
+        labels.next_bytes();
+        labels
     }
 
     /// Identity of the backbone that the task is for.
@@ -96,29 +84,16 @@ impl<'a> Task<'a> {
     /// The layers of `model` in the order in which they run, each with its weights and epilogue
     /// under this task; none where the task was parsed for another model, whose masks were never
     /// checked against these layers.
-    pub fn program<'m: 'a>(&self, model: &Model<'m>) -> Program<'a> {
-        let model: Model<'a> = *model;
-        let own = (self.fingerprint, self.file) == (model.fingerprint, model.checksum);
-        Program {
-            steps: if own { model.steps() } else { Steps::default() },
-            model,
-            parts: self.parts,
-            sections: self.sections,
-            layer: 0,
+    pub fn program<'m>(&self, model: &'m Model<'a>) -> Program<'m, 'a> {
+        let mut steps = model.steps();
+        if (self.fingerprint, self.file) != (model.fingerprint, model.checksum) {
+            steps.end();
         }
+        Program { model, steps, masks: self.masks, sections: self.sections }
     }
 
-    pub(crate) fn first(model: &Model<'a>) -> Cursor<'a> {
-        Cursor {
-            fingerprint: model.fingerprint,
-            file: model.checksum,
-            manifest: model.task_parts,
-            sections: model.task_sections,
-        }
-    }
-
-    /// Checks masks and epilogues; returns where the next task begins.
-    pub(crate) fn check(&self, model: &Model<'a>) -> Result<Cursor<'a>, ParseError> {
+    /// Checks masks and epilogues.
+    pub(crate) fn check(&self, model: &Model<'a>) -> Result<(), ParseError> {
         let outputs = model.output().channels;
         if self.classes == 0 || self.classes > outputs {
             return Err(ParseError::Limit {
@@ -128,62 +103,24 @@ impl<'a> Task<'a> {
             });
         }
         let mut program = self.program(model);
-        while let Some(step) = program.steps.find(|step| step.weights.is_some()) {
-            let layer = program.layer;
-            let own = matches!(program.peek_part(), Some(MaskPart::Own { .. }));
-            let (weights, epilogue) = program.next_weighted(&step)?;
-            // The mask of another task was checked when that task was.
-            if own {
-                weights.check().map_err(|error| match error {
-                    MaskError::Disabled(family) => ParseError::Disabled(family),
-                    error => ParseError::Mask { layer, error },
-                })?;
+        while let Some(step) = program.steps.next() {
+            let Some(weights) = &step.weights else { continue };
+            let layer = model.weighted - program.masks.len() as u8;
+            let (weights, epilogue, shared) = program.learned(&step, weights)?;
+            if let Some(shared) = shared
+                && mask_checksum(weights.encoding, weights.bytes) != shared.checksum
+            {
+                return Err(ParseError::SameAs { layer, task: shared.task });
             }
+            weights.check().map_err(|error| match error {
+                MaskError::Disabled(family) => ParseError::Disabled(family),
+                error => ParseError::Mask { layer, error },
+            })?;
             if Epilogue::new(epilogue, weights.weights.rows as usize).is_none() {
                 return Err(ParseError::Epilogue { layer });
             }
         }
-        Ok(Cursor {
-            fingerprint: self.fingerprint,
-            file: self.file,
-            manifest: program.parts,
-            sections: program.sections,
-        })
-    }
-
-    /// Encoding and bytes of the mask of its own that this task has for weighted layer `layer`.
-    fn own_mask(&self, model: &Model<'a>, layer: u8) -> Option<(Encoding, &'a [u8])> {
-        let mut program = self.program(model);
-        for _ in 0..layer {
-            program.skip_weighted()?;
-        }
-        match program.peek_part()? {
-            MaskPart::Own { encoding, bytes } => {
-                Some((encoding, program.sections.get(..bytes as usize)?))
-            }
-            MaskPart::SameAs { .. } => None,
-        }
-    }
-}
-
-impl<'a> Cursor<'a> {
-    pub(crate) fn read(&self, part: Part) -> Result<Task<'a>, ParseError> {
-        let mut stream = self.manifest;
-        let malformed = ParseError::Malformed(part);
-        let name = stream.text().ok_or(malformed)?;
-        let classes = stream.short().ok_or(malformed)?;
-        let left = stream.short().ok_or(malformed)?;
-        let labels = Labels { left, stream };
-        for _ in 0..left {
-            stream.text().ok_or(malformed)?;
-        }
-        let Self { fingerprint, file, sections, .. } = *self;
-        Ok(Task { fingerprint, file, name, classes, labels, parts: stream, sections })
-    }
-
-    /// Nothing may follow the last task.
-    pub(crate) fn check_end(&self) -> Result<(), ParseError> {
-        if !self.manifest.0.is_empty() || !self.sections.is_empty() {
+        if !program.sections.is_empty() {
             return Err(ParseError::Malformed(Part::End));
         }
         Ok(())
@@ -193,14 +130,52 @@ impl<'a> Cursor<'a> {
 /// Iterator over a model's tasks.
 #[derive(Clone, Copy, Debug)]
 pub struct Tasks<'a> {
-    model: Model<'a>,
-    cursor: Cursor<'a>,
-    left: u16,
+    fingerprint: u64,
+    file: u32,
+    manifest: &'a [u8],
+    sections: &'a [u8],
+    weighted: u8,
+    left: u8,
 }
 
 impl<'a> Tasks<'a> {
-    pub(crate) fn new(model: Model<'a>) -> Self {
-        Self { model, cursor: Task::first(&model), left: model.task_count }
+    pub(crate) fn new(model: &Model<'a>) -> Self {
+        let stored = (model.stored as usize).next_multiple_of(4);
+        Self {
+            fingerprint: model.fingerprint,
+            file: model.checksum,
+            manifest: model.tasks,
+            sections: model.sections.get(stored..).unwrap_or_default(),
+            weighted: model.weighted,
+            left: model.task_count,
+        }
+    }
+
+    /// Takes the next task, which is there, as `part` of the manifest.
+    pub(crate) fn read(&mut self, part: Part) -> Result<Task<'a>, ParseError> {
+        let malformed = ParseError::Malformed(part);
+        let manifest = &mut self.manifest;
+        let [c0, c1, t0, t1, bytes @ ..]: TaskHead = take(manifest).ok_or(malformed)?;
+        let text = take_table::<1>(manifest, u16::from_le_bytes([t0, t1]).into());
+        let masks = take_table(manifest, self.weighted.into()).ok_or(malformed)?;
+        let sections = take_section(&mut self.sections, u32::from_le_bytes(bytes) as usize);
+        self.left = self.left.wrapping_sub(1);
+        Ok(Task {
+            fingerprint: self.fingerprint,
+            file: self.file,
+            classes: u16::from_le_bytes([c0, c1]),
+            text: text.ok_or(malformed)?.as_flattened(),
+            masks,
+            sections: sections.ok_or(malformed)?,
+        })
+    }
+
+    /// Nothing may follow the last task.
+    pub(crate) fn check_end(&self) -> Result<(), ParseError> {
+        if !self.manifest.is_empty() || !self.sections.is_empty() {
+            return Err(ParseError::Malformed(Part::End));
+        }
+        Ok(())
     }
 }
 
@@ -208,17 +183,10 @@ impl<'a> Iterator for Tasks<'a> {
     type Item = Task<'a>;
 
     fn next(&mut self) -> Option<Task<'a>> {
-        self.left = self.left.checked_sub(1)?;
-        let task = self.cursor.read(Part::End).ok()?;
-        let mut program = task.program(&self.model);
-        while program.skip_weighted().is_some() {}
-        self.cursor = Cursor {
-            fingerprint: task.fingerprint,
-            file: task.file,
-            manifest: program.parts,
-            sections: program.sections,
-        };
-        Some(task)
+        if self.left == 0 {
+            return None;
+        }
+        self.read(Part::End).ok()
     }
 }
 
@@ -235,99 +203,57 @@ pub struct Op<'a> {
 
 /// Iterator over the layers of a model under one task.
 #[derive(Clone, Copy, Debug)]
-pub struct Program<'a> {
-    model: Model<'a>,
-    steps: Steps<'a>,
-    parts: Stream<'a>,
+pub struct Program<'m, 'a> {
+    model: &'m Model<'a>,
+    steps: Steps<'m, 'a>,
+    /// Of the weighted layers that are left.
+    masks: &'a [MaskRecord],
     sections: &'a [u8],
-    /// Weighted layers passed.
-    layer: u8,
 }
 
-impl<'a> Program<'a> {
-    fn peek_part(&self) -> Option<MaskPart> {
-        let mut parts = self.parts;
-        parts.mask_part()
-    }
+/// What a task says of a mask that it shares.
+struct Shared {
+    checksum: u32,
+    task: u16,
+}
 
-    /// Moves past the next weighted layer without looking at its mask; `None` behind the last.
-    fn skip_weighted(&mut self) -> Option<()> {
-        let weights = self.steps.find_map(|step| step.weights)?;
-        let part = self.parts.mask_part()?;
-        let mask = match part {
-            MaskPart::Own { bytes, .. } => bytes as usize,
-            MaskPart::SameAs { .. } => 0,
-        };
-        let epilogue = weights.rows as usize * CHANNEL;
-        (_, self.sections) = split_section(self.sections, mask)?;
-        (_, self.sections) = split_section(self.sections, epilogue)?;
-        self.layer += 1;
-        Some(())
-    }
-
-    /// Weights and epilogue section of the weighted layer `step`; binds `same as` by its checksum.
-    fn next_weighted(
-        &mut self,
-        step: &Step<'a>,
-    ) -> Result<(LayerWeights<'a>, &'a [u8]), ParseError> {
-        let weights = step.weights.ok_or(ParseError::Malformed(Part::End))?;
-        let layer = self.layer;
-        let expected = match self.peek_part() {
-            Some(MaskPart::SameAs { task, checksum }) => Some((task, checksum)),
-            _ => None,
-        };
-        let (weights, epilogue, _) = self.learned(step, &weights)?;
-        if let Some((task, checksum)) = expected
-            && mask_checksum(weights.encoding, weights.bytes) != checksum
-        {
-            return Err(ParseError::SameAs { layer, task });
-        }
-        Ok((weights, epilogue))
-    }
-
+impl<'a> Program<'_, 'a> {
+    /// Weights and epilogue section of the next weighted layer, which is that of `step`.
     fn learned(
         &mut self,
         step: &Step<'a>,
         weights: &Weights,
-    ) -> Result<(LayerWeights<'a>, &'a [u8], Option<u16>), ParseError> {
-        let layer = self.layer;
+    ) -> Result<(LayerWeights<'a>, &'a [u8], Option<Shared>), ParseError> {
         let malformed = ParseError::Malformed(Part::Layer(step.index));
-        let part = self.parts.mask_part().ok_or(malformed)?;
-        let (encoding, bytes, same_as) = match part {
-            MaskPart::Own { encoding, bytes } => {
-                (encoding, self.take_section(bytes as usize)?, None)
-            }
-            MaskPart::SameAs { task, .. } => {
-                let other = self.model.tasks().nth(task.into());
-                let mask = other.and_then(|other| other.own_mask(&self.model, layer));
-                let (encoding, bytes) = mask.ok_or(ParseError::SameAs { layer, task })?;
-                (encoding, bytes, Some(task))
-            }
+        let (record, rest) = self.masks.split_first().ok_or(malformed)?;
+        self.masks = rest;
+        let [encoding, parameter, length @ ..] = *record;
+        let length = u32::from_le_bytes(length) as usize;
+        let mut shared = None;
+        let bytes = if encoding & SHARED != 0 {
+            let [offset @ .., c0, c1, c2, c3, t0, t1, _, _]: Reference =
+                take(&mut self.sections).ok_or(malformed)?;
+            let checksum = u32::from_le_bytes([c0, c1, c2, c3]);
+            shared = Some(Shared { checksum, task: u16::from_le_bytes([t0, t1]) });
+            let from = self.model.sections.get(u32::from_le_bytes(offset) as usize..);
+            from.and_then(|from| from.get(..length))
+        } else {
+            take_section(&mut self.sections, length)
         };
-        let epilogue = self.take_section(weights.rows as usize * CHANNEL)?;
-        self.layer += 1;
+        let epilogue = take_section(&mut self.sections, weights.rows as usize * CHANNEL);
         let weights = LayerWeights {
             weights: *weights,
             seed: self.model.seed,
             first: step.first,
-            encoding,
-            bytes,
+            encoding: Encoding::from_id([encoding & !SHARED, parameter]).ok_or(malformed)?,
+            bytes: bytes.ok_or(malformed)?,
             stored: step.stored,
         };
-        Ok((weights, epilogue, same_as))
-    }
-
-    fn take_section(&mut self, bytes: usize) -> Result<&'a [u8], ParseError> {
-        let (section, rest) = split_section(self.sections, bytes).ok_or(ParseError::Length {
-            found: self.sections.len() as u32,
-            expected: bytes.next_multiple_of(4) as u32,
-        })?;
-        self.sections = rest;
-        Ok(section)
+        Ok((weights, epilogue.ok_or(malformed)?, shared))
     }
 }
 
-impl<'a> Iterator for Program<'a> {
+impl<'a> Iterator for Program<'_, 'a> {
     type Item = Op<'a>;
 
     /// Ends behind the last layer. With a checked model and task nothing else ends it.
@@ -335,9 +261,9 @@ impl<'a> Iterator for Program<'a> {
         // Made in place: a layer is not copied from step to step.
         let mut op = Op { step: self.steps.next()?, learned: None, same_as: None };
         if let Some(weights) = op.step.weights {
-            let (weights, epilogue, same_as) = self.learned(&op.step, &weights).ok()?;
+            let (weights, epilogue, shared) = self.learned(&op.step, &weights).ok()?;
             op.learned = Some((weights, Epilogue::checked(epilogue)));
-            op.same_as = same_as;
+            op.same_as = shared.map(|shared| shared.task);
         }
         Some(op)
     }

@@ -7,11 +7,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use half::f16;
-use serde::Serialize;
-
 use super::error::ParseError;
-use super::manifest::MaskPart;
+use super::manifest::{HEAD, Node, Parameters, SHARED, node, place};
 use super::model::Model;
 use super::prologue::{
     CHECKSUM_AT, Fingerprint, Kind, PROLOGUE, Prologue, checksum, mask_checksum,
@@ -19,14 +16,15 @@ use super::prologue::{
 use super::task::Task;
 use crate::layer::{Layer, Source, Tensor, TensorId, Weights};
 use crate::mask::Encoding;
-use crate::plan::{self, Goal, PlanError};
+use crate::plan::{self, Goal, Plan, PlanError};
+use half::f16;
 
 /// An architecture and a seed.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Backbone {
     /// What the weights are drawn from.
     pub seed: u64,
-    /// Shapes; index 0 is the input.
+    /// Shapes; index 0 is the input, index `i + 1` what layer `i` writes.
     pub tensors: Vec<Tensor>,
     /// In the order in which they run. The last one makes the output: logits, or activations.
     pub layers: Vec<Layer>,
@@ -80,6 +78,8 @@ pub enum WriteError {
     Plan(PlanError),
     /// Two tasks of the same name.
     Name(String),
+    /// A byte 0 in the name or a label of this task.
+    Text(String),
     /// `same as` a task that is not there or has no mask of its own for the layer.
     SameAs {
         /// The task that refers.
@@ -107,6 +107,7 @@ impl fmt::Display for WriteError {
         match self {
             Self::Plan(error) => write!(f, "no arena plan: {error}"),
             Self::Name(name) => write!(f, "two tasks are named \"{name}\""),
+            Self::Text(name) => write!(f, "task {name:?}: a byte 0 in its name or a label"),
             Self::SameAs { task, layer } => write!(
                 f,
                 "task \"{task}\", weighted layer {layer}: the task whose mask it shares is missing"
@@ -135,15 +136,12 @@ impl From<ParseError> for WriteError {
 pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, WriteError> {
     let plan =
         plan::make(&backbone.tensors, &backbone.layers, backbone.goal).map_err(WriteError::Plan)?;
-    let mut manifest = Vec::new();
-    put(&mut manifest, &backbone.seed);
-    put(&mut manifest, &(backbone.tensors.len() as u32));
-    backbone.tensors.iter().for_each(|tensor| put(&mut manifest, tensor));
-    put(&mut manifest, &(backbone.layers.len() as u32));
-    backbone.layers.iter().for_each(|layer| put(&mut manifest, layer));
+    let mut manifest = graph(backbone, &plan)?;
     let identity = manifest.len();
-    plan.placements.iter().for_each(|placement| put(&mut manifest, placement));
-    plan.scratch.iter().for_each(|offset| put(&mut manifest, offset));
+    for (index, placement) in plan.placements.iter().enumerate() {
+        let scratch = index.checked_sub(1).map_or(0, |layer| plan.scratch[layer]);
+        manifest.extend_from_slice(&place(*placement, scratch));
+    }
 
     let mut sections: Vec<u8> = backbone.stored.iter().flatten().map(|&w| w as u8).collect();
     let fingerprint = Fingerprint::new().update(&manifest[..identity]).update(&sections).finish();
@@ -159,24 +157,25 @@ pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, Write
     for (found, weights) in backbone.stored.iter().zip(stored) {
         count("stored weights of a layer", found.len(), weights.len() as usize)?;
     }
-    let tasks_count = u16::try_from(tasks.len()).map_err(|_| WriteError::TooLarge)?;
-    put(&mut manifest, &tasks_count);
+    let count = u8::try_from(tasks.len()).map_err(|_| WriteError::TooLarge)?;
+    // Where the masks of each task stand.
+    let mut masks: Vec<Vec<u32>> = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         if tasks[..index].iter().any(|other| other.name == task.name) {
             return Err(WriteError::Name(task.name.clone()));
         }
-        let shared = |other: u16, layer: usize| match &tasks
-            .get(usize::from(other))?
-            .layers
-            .get(layer)?
-            .mask
-        {
-            LearnedMask::Own { encoding, bytes } => Some(mask_checksum(*encoding, bytes)),
-            LearnedMask::SameAs(_) => None,
+        let shared = |other: u16, layer: usize| {
+            let mask = &tasks.get(usize::from(other))?.layers.get(layer)?.mask;
+            Some((mask, *masks.get(usize::from(other))?.get(layer)?))
         };
-        put_task(task, &weighted, shared, &mut manifest, &mut sections)?;
+        let begin = sections.len();
+        let (text, sections_of) = put_task(task, &weighted, shared)?;
+        manifest.extend_from_slice(&text);
+        masks.push(sections_of.masks.iter().map(|at| (begin + at) as u32).collect());
+        sections.extend_from_slice(&sections_of.bytes);
     }
-    let file = assemble(Kind::Backbone, plan.arena, fingerprint, &manifest, &sections)?;
+    let of = Contents { kind: Kind::Backbone, arena: plan.arena, fingerprint, tasks: count };
+    let file = assemble(of, &manifest, &sections)?;
     Model::parse(&file)?;
     Ok(file)
 }
@@ -186,18 +185,18 @@ pub fn artifact(backbone: &Backbone, tasks: &[Learned]) -> Result<Vec<u8>, Write
 /// # Errors
 /// A [`WriteError`] that names what cannot be written.
 pub fn patch(model: &Model<'_>, task: &Learned) -> Result<Vec<u8>, WriteError> {
-    let (mut manifest, mut sections) = (Vec::new(), Vec::new());
-    put(&mut manifest, &1u16);
+    let others: Vec<Learned> = model.tasks().map(|task| learned(model, &task)).collect();
     let shared = |other: u16, layer: usize| {
-        let other = learned(model, &model.tasks().nth(other.into())?);
-        match &other.layers.get(layer)?.mask {
-            LearnedMask::Own { encoding, bytes } => Some(mask_checksum(*encoding, bytes)),
-            LearnedMask::SameAs(_) => None,
-        }
+        let mask = &others.get(usize::from(other))?.layers.get(layer)?.mask;
+        let ops = model.tasks().nth(other.into())?.program(model);
+        let (weights, _) = ops.filter_map(|op| op.learned).nth(layer)?;
+        let at = weights.bytes.as_ptr() as usize - model.sections.as_ptr() as usize;
+        Some((mask, at as u32))
     };
     let weighted: Vec<Weights> = model.steps().filter_map(|step| step.weights).collect();
-    put_task(task, &weighted, shared, &mut manifest, &mut sections)?;
-    let file = assemble(Kind::Patch, 0, model.fingerprint(), &manifest, &sections)?;
+    let (manifest, sections) = put_task(task, &weighted, shared)?;
+    let of = Contents { kind: Kind::Patch, arena: 0, fingerprint: model.fingerprint(), tasks: 1 };
+    let file = assemble(of, &manifest, &sections.bytes)?;
     Task::parse(model, &file)?;
     Ok(file)
 }
@@ -238,51 +237,114 @@ pub fn learned(model: &Model<'_>, task: &Task<'_>) -> Learned {
     }
 }
 
-fn put_task(
+/// What a manifest begins with: all that defines weights and graph.
+fn graph(backbone: &Backbone, plan: &Plan) -> Result<Vec<u8>, WriteError> {
+    let Backbone { tensors, layers, .. } = backbone;
+    let needs = plan::Needs::of_layers(tensors, layers);
+    let (mut nodes, mut table): (Vec<u8>, Vec<Parameters>) = (Vec::new(), Vec::new());
+    for (id, tensor) in (0u8..).zip(tensors) {
+        let layer = usize::from(id).checked_sub(1).and_then(|index| layers.get(index));
+        let (halo, joined) = (plan.placements[usize::from(id)].pad, needs.joined(id));
+        let bytes = node(tensor, layer, halo, joined, |parameters| {
+            let known = table.iter().position(|other| *other == parameters);
+            let index = known.unwrap_or_else(|| {
+                table.push(parameters);
+                table.len() - 1
+            });
+            index as u8
+        });
+        // What a file cannot say: that another tensor is written, or logits where there are none.
+        if let Some(layer) = layer {
+            let index = id - 1;
+            if layer.output() != id {
+                return Err(ParseError::Order { layer: index, tensor: layer.output() }.into());
+            }
+            if Node(&bytes).tensor() != *tensor {
+                return Err(ParseError::Shape { layer: index }.into());
+            }
+        }
+        nodes.extend_from_slice(&bytes);
+    }
+    if tensors.len() != layers.len() + 1 {
+        return Err(ParseError::Tensor { tensor: tensors.len() as u8 }.into());
+    }
+    let mut manifest = Vec::with_capacity(HEAD);
+    manifest.extend_from_slice(&backbone.seed.to_le_bytes());
+    manifest.extend_from_slice(&[layers.len() as u8, table.len() as u8, 0, 0]);
+    manifest.extend_from_slice(&nodes);
+    manifest.extend_from_slice(table.as_flattened());
+    Ok(manifest)
+}
+
+/// The sections of a task, and where its masks begin among them.
+#[derive(Default)]
+struct Sections {
+    bytes: Vec<u8>,
+    masks: Vec<usize>,
+}
+
+/// A task's part of the manifest, and its sections. `shared` finds the mask of another task, and where
+/// it stands in the sections of the backbone's file.
+fn put_task<'l>(
     task: &Learned,
     weighted: &[Weights],
-    shared: impl Fn(u16, usize) -> Option<u32>,
-    manifest: &mut Vec<u8>,
-    sections: &mut Vec<u8>,
-) -> Result<(), WriteError> {
+    shared: impl Fn(u16, usize) -> Option<(&'l LearnedMask, u32)>,
+) -> Result<(Vec<u8>, Sections), WriteError> {
     count("learned layers", task.layers.len(), weighted.len())?;
     for (layer, weights) in task.layers.iter().zip(weighted) {
         count("channels of an epilogue", layer.epilogue.len(), weights.rows as usize)?;
     }
-    put(manifest, &task.name);
-    put(manifest, &task.classes);
-    put(manifest, &(task.labels.len() as u16));
-    task.labels.iter().for_each(|label| put(manifest, label));
+    let mut text = task.name.clone();
+    for words in &task.labels {
+        text.push('\0');
+        text.push_str(words);
+    }
+    if text.matches('\0').count() != task.labels.len() {
+        return Err(WriteError::Text(task.name.clone()));
+    }
+    let (mut records, mut sections) = (Vec::new(), Sections::default());
     for (index, layer) in task.layers.iter().enumerate() {
-        let part = match &layer.mask {
+        sections.masks.push(sections.bytes.len());
+        let (encoding, bytes, flag) = match &layer.mask {
             LearnedMask::Own { encoding, bytes } => {
-                sections.extend_from_slice(bytes);
-                fill_up(sections);
-                let bytes = u32::try_from(bytes.len()).map_err(|_| WriteError::TooLarge)?;
-                MaskPart::Own { encoding: *encoding, bytes }
+                sections.bytes.extend_from_slice(bytes);
+                fill_up(&mut sections.bytes);
+                (encoding, bytes, 0)
             }
             &LearnedMask::SameAs(other) => {
                 let missing = || WriteError::SameAs { task: task.name.clone(), layer: index };
-                let checksum = shared(other, index).ok_or_else(missing)?;
-                MaskPart::SameAs { task: other, checksum }
+                let Some((LearnedMask::Own { encoding, bytes }, at)) = shared(other, index) else {
+                    return Err(missing());
+                };
+                let checksum = mask_checksum(*encoding, bytes);
+                for word in [at, checksum, other.into()] {
+                    sections.bytes.extend_from_slice(&word.to_le_bytes());
+                }
+                (encoding, bytes, SHARED)
             }
         };
-        put(manifest, &part);
+        let [number, parameter] = encoding.id();
+        records.extend_from_slice(&[number | flag, parameter]);
+        let length = u32::try_from(bytes.len()).map_err(|_| WriteError::TooLarge)?;
+        records.extend_from_slice(&length.to_le_bytes());
         for (scale, shift) in &layer.epilogue {
-            sections.extend_from_slice(&scale.to_le_bytes());
-            sections.extend_from_slice(&shift.to_le_bytes());
+            sections.bytes.extend_from_slice(&scale.to_le_bytes());
+            sections.bytes.extend_from_slice(&shift.to_le_bytes());
         }
     }
-    Ok(())
+    let mut manifest = Vec::new();
+    manifest.extend_from_slice(&task.classes.to_le_bytes());
+    let length = u16::try_from(text.len()).map_err(|_| WriteError::TooLarge)?;
+    manifest.extend_from_slice(&length.to_le_bytes());
+    let length = u32::try_from(sections.bytes.len()).map_err(|_| WriteError::TooLarge)?;
+    manifest.extend_from_slice(&length.to_le_bytes());
+    manifest.extend_from_slice(text.as_bytes());
+    manifest.extend_from_slice(&records);
+    Ok((manifest, sections))
 }
 
 fn count(what: &'static str, found: usize, expected: usize) -> Result<(), WriteError> {
     if found == expected { Ok(()) } else { Err(WriteError::Count { what, found, expected }) }
-}
-
-fn put<T: Serialize + ?Sized>(manifest: &mut Vec<u8>, value: &T) {
-    let bytes = postcard::to_allocvec(value).expect("plain data, and memory grows");
-    manifest.extend_from_slice(&bytes);
 }
 
 /// Bytes of 0 up to a multiple of 4.
@@ -290,21 +352,24 @@ fn fill_up(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(4), 0);
 }
 
-fn assemble(
+/// What a prologue says beside lengths.
+struct Contents {
     kind: Kind,
     arena: u32,
     fingerprint: u64,
-    manifest: &[u8],
-    sections: &[u8],
-) -> Result<Vec<u8>, WriteError> {
+    tasks: u8,
+}
+
+fn assemble(of: Contents, manifest: &[u8], sections: &[u8]) -> Result<Vec<u8>, WriteError> {
     let length = PROLOGUE + manifest.len().next_multiple_of(4) + sections.len();
     let prologue = Prologue {
-        kind,
+        kind: of.kind,
         length: u32::try_from(length).map_err(|_| WriteError::TooLarge)?,
-        arena,
+        arena: of.arena,
         manifest: manifest.len() as u32,
         checksum: 0,
-        fingerprint,
+        fingerprint: of.fingerprint,
+        tasks: of.tasks,
     };
     let mut file = prologue.to_bytes().to_vec();
     file.extend_from_slice(manifest);

@@ -270,38 +270,31 @@ const fn filling(bytes: usize) -> usize {
 /// Most arena bytes of a tensor, 16 MiB: kernels pack an offset and a weight into one word.
 pub const MAX_STORAGE: u32 = 1 << 24;
 
-/// Arena bytes of `tensor` with a halo of `pad` in `bands`; `None` beyond [`MAX_STORAGE`]. Tensors
-/// without halo are rounded up to whole 32-byte blocks, so that dense kernels may read whole words past
-/// the end, and narrow and split maps have 16 bytes behind, so that kernels may go over rows in tiles of 16.
+/// Arena bytes of `tensor` with a halo of `pad` in `bands`: [`Planes::storage`]. `None` where it cannot
+/// lie so.
 pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
     let (pad, bands) = if MAPS { (pad, bands) } else { (0, 1) };
-    let (halo, split) = (u64::from(pad), bands == SPLIT);
-    let filling = match bands {
-        WHOLE => filling(usize::from(tensor.height) * usize::from(tensor.width)) as u64,
-        _ => 0,
-    };
-    let bands = if matches!(bands, SPLIT | WHOLE) { 1 } else { u64::from(bands.max(1)) };
-    let element = match tensor.element {
-        Element::Activation => 1,
-        Element::Logit => 4,
-    };
-    let rows = u64::from(tensor.height) / bands;
-    let width = u64::from(tensor.width);
-    let (stride, columns) = match split {
-        true => ((width + 2 * halo).next_multiple_of(2), 0),
-        false => ((width + halo) * bands, halo * bands),
-    };
-    // As in `Planes`.
-    let below = if bands == 1 { 0 } else { halo };
-    let tail = (halo - below) * stride + columns;
-    let narrow = split || width * bands < 16 && (tensor.height, tensor.width) != (1, 1);
-    let bytes = u64::from(tensor.channels)
-        .checked_mul((rows + halo + below) * stride + filling)?
-        .checked_add(tail)?
-        .checked_mul(element)?
-        .checked_add(if narrow { 16 } else { 0 })?;
-    let rounded = bytes.next_multiple_of(if pad == 0 { 32 } else { 4 });
-    u32::try_from(rounded).ok().filter(|bytes| *bytes <= MAX_STORAGE)
+    Planes::new(tensor, pad).banded(bands)?.storage(tensor.element)
+}
+
+impl Planes {
+    /// Arena bytes; `None` beyond [`MAX_STORAGE`]. Tensors without halo are rounded up to whole 32-byte
+    /// blocks, so that dense kernels may read whole words past the end, and narrow and split maps have
+    /// 16 bytes behind, so that kernels may go over rows in tiles of 16.
+    pub(crate) fn storage(&self, element: Element) -> Option<u32> {
+        let element = match element {
+            Element::Activation => 1,
+            Element::Logit => 4,
+        };
+        let vector = self.height == 1 && self.width == 1;
+        let narrow = self.split || self.row_bytes() < 16 && !vector;
+        let rows = self.rows() + self.pad + self.below();
+        let plane = rows.checked_mul(self.stride())?.checked_add(self.filling)?;
+        let bytes = self.channels.checked_mul(plane)?.checked_add(self.tail())?;
+        let bytes = bytes.checked_mul(element)?.checked_add(if narrow { 16 } else { 0 })?;
+        let rounded = bytes.checked_next_multiple_of(if self.pad == 0 { 32 } else { 4 })?;
+        u32::try_from(rounded).ok().filter(|bytes| *bytes <= MAX_STORAGE)
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,10 @@
 //! Sum of two tensors: a residual connection.
 
-use half::f16;
-#[cfg(feature = "write")]
-use serde::{Deserialize, Serialize};
-
 use super::{Element, Tensor, TensorId};
+use half::f16;
 
 /// `y = clamp((l·Sl + r·Sr + B + 2²³) >> 24, low, 127)`, the epilogue's rule with two inputs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Add {
     /// A tensor.
     pub left: TensorId,

@@ -1,14 +1,13 @@
 //! Two-dimensional convolution, one group.
 
-#[cfg(feature = "write")]
-use serde::{Deserialize, Serialize};
+use crate::mask::MAX_INPUTS;
+use crate::random::WORD;
 
 use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
 
 /// `y[o][r][c] = epilogue(Σ w[o][i][ky][kx] · x[i][r·stride + ky − top][c·stride + kx − left])`;
 /// taps outside the map read the input's zero point.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Conv2d {
     /// A map whose halo covers the padding.
     pub input: TensorId,
@@ -31,7 +30,7 @@ impl Conv2d {
         }
     }
 
-    pub(crate) fn scratch(&self, input: &Tensor, output: &Tensor) -> u64 {
+    pub(crate) fn scratch(&self, input: &Tensor, output: &Tensor) -> u32 {
         lists(self.weights(input, output).inputs)
     }
 
@@ -46,10 +45,11 @@ impl Conv2d {
 /// Scratch bytes for the kept weights of a pair of rows as lists of offsets: a word for every input
 /// and some to sort them, mask and sign words of both rows, and a table of the offset of
 /// every input in half a word each.
-pub(super) fn lists(inputs: u32) -> u64 {
-    let words = u64::from(inputs).div_ceil(crate::random::WORD as u64);
-    4 * (u64::from(inputs) + LIST_ENDS) + words * (4 * 4 + 64)
+pub(super) fn lists(inputs: u32) -> u32 {
+    // A layer with more is refused.
+    let inputs = inputs.min(MAX_INPUTS);
+    4 * (inputs + LIST_ENDS) + inputs.div_ceil(WORD as u32) * (4 * 4 + 64)
 }
 
 /// Words beside the offsets themselves: lists are sorted there.
-const LIST_ENDS: u64 = 160;
+const LIST_ENDS: u32 = 160;

@@ -1,13 +1,9 @@
 //! Every input to every output.
 
-#[cfg(feature = "write")]
-use serde::{Deserialize, Serialize};
-
 use super::{Element, Range, Source, Tensor, TensorId, Weights};
 
 /// `y[o] = epilogue(Σ w[o][i]·x[i])`, `i` over the input in its order `(channel, y, x)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Dense {
     /// A tensor without halo.
     pub input: TensorId,
@@ -26,10 +22,6 @@ impl Dense {
             inputs: input.elements().unwrap_or(0),
             source: self.source,
         }
-    }
-
-    pub(crate) fn scratch(&self, _input: &Tensor, _output: &Tensor) -> u64 {
-        0
     }
 
     pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {

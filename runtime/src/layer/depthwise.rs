@@ -1,15 +1,11 @@
 //! One window a channel.
 
-#[cfg(feature = "write")]
-use serde::{Deserialize, Serialize};
-
 use crate::kernel::{Planes, SPLIT, storage};
 
 use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
 
 /// `y[c] = epilogue(window of x[c])`: a convolution with as many groups as channels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Depthwise {
     /// A plain map; its padding is made in scratch, plane by plane.
     pub input: TensorId,
@@ -55,8 +51,8 @@ impl Depthwise {
     }
 
     /// The copy of one channel, then what a convolution of one channel needs.
-    pub(crate) fn scratch(&self, input: &Tensor) -> u64 {
-        u64::from(self.copy_bytes(input)) + super::conv2d::lists(self.window.area())
+    pub(crate) fn scratch(&self, input: &Tensor) -> u32 {
+        self.copy_bytes(input).saturating_add(super::conv2d::lists(self.window.area()))
     }
 
     pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {

@@ -15,9 +15,6 @@ pub use depthwise::Depthwise;
 pub use pool::{Pool, PoolKind};
 pub use relayout::Relayout;
 
-#[cfg(feature = "write")]
-use serde::{Deserialize, Serialize};
-
 use crate::family::Family;
 
 /// Index of a tensor in the backbone's table.
@@ -28,7 +25,6 @@ pub const MAX_ACTIVATION: u8 = 127;
 
 /// What the bytes of a tensor are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum Element {
     /// Activations 0..=127, a byte each.
     Activation,
@@ -39,16 +35,12 @@ pub enum Element {
 /// Shape and zero point of a tensor, independent of where it lies. `(channels, height, width)`; a
 /// vector is `(n, 1, 1)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Tensor {
     /// Channels, or length of a vector: 1..=65535.
-    #[cfg_attr(feature = "write", serde(with = "postcard::fixint::le"))]
     pub channels: u16,
     /// Rows: 1..=65535.
-    #[cfg_attr(feature = "write", serde(with = "postcard::fixint::le"))]
     pub height: u16,
     /// Columns: 1..=65535.
-    #[cfg_attr(feature = "write", serde(with = "postcard::fixint::le"))]
     pub width: u16,
     /// The byte that stands for the real number 0: 0..=127.
     pub zero_point: u8,
@@ -57,21 +49,6 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Bytes of one tensor in the manifest: fixed, so that the table is indexed without a copy.
-    pub const ENCODED: usize = 8;
-
-    /// From its bytes in the manifest; `None` where they name no kind of element.
-    pub(crate) fn from_bytes(bytes: &[u8; Self::ENCODED]) -> Option<Self> {
-        let [c0, c1, h0, h1, w0, w1, zero_point, element] = *bytes;
-        let element = match element {
-            0 => Element::Activation,
-            1 => Element::Logit,
-            _ => return None,
-        };
-        let [channels, height, width] = [[c0, c1], [h0, h1], [w0, w1]].map(u16::from_le_bytes);
-        Some(Self { channels, height, width, zero_point, element })
-    }
-
     /// A vector of `n` activations.
     pub const fn vector(n: u16, zero_point: u8) -> Self {
         Self::map(n, 1, 1, zero_point)
@@ -98,7 +75,6 @@ impl Tensor {
 
 /// Where the weights of a layer come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Source {
     /// ±1 from the seed.
@@ -111,7 +87,6 @@ pub enum Source {
 
 /// What a weighted layer writes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum Range {
     /// Activations clamped to `low..=127`; a ReLU's `low` is the output's zero point.
     Activations {
@@ -134,7 +109,6 @@ impl Range {
 
 /// A window that slides over a map, in rows and columns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Window {
     /// Height and width: 1..=255.
     pub kernel: [u8; 2],
@@ -185,7 +159,6 @@ const fn extent(size: u16, kernel: u8, stride: u8, before: u8, after: u8) -> Opt
 
 /// One layer of a backbone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum Layer {
     /// Every input to every output.
     Dense(Dense),
@@ -295,9 +268,8 @@ impl Layer {
 
     /// Scratch bytes (a multiple of 4) that the hungriest kernel wants for this layer, so that one
     /// artifact runs on every target.
-    pub fn scratch(&self, input: &Tensor, output: &Tensor) -> u64 {
+    pub fn scratch(&self, input: &Tensor, output: &Tensor) -> u32 {
         match self {
-            Layer::Dense(layer) => layer.scratch(input, output),
             Layer::Conv2d(layer) if Family::Conv2d.is_linked() => layer.scratch(input, output),
             Layer::Depthwise(layer) if Family::Depthwise.is_linked() => layer.scratch(input),
             _ => 0,

@@ -1,13 +1,9 @@
 //! Maximum or average under a window. A global average pool is a window as large as the map.
 
-#[cfg(feature = "write")]
-use serde::{Deserialize, Serialize};
-
 use super::{Element, Tensor, TensorId, Window};
 
 /// What becomes of the activations under a window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum PoolKind {
     /// The largest of the taps inside the map; padding is not looked at.
     Max,
@@ -18,7 +14,6 @@ pub enum PoolKind {
 
 /// Pools every channel on its own; zero point and step stay as they are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Pool {
     /// A map. Kernels leave out taps beyond its edges themselves.
     pub input: TensorId,

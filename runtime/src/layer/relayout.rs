@@ -1,13 +1,9 @@
 //! Copies a tensor to another layout: adds or removes a halo, flattens a map.
 
-#[cfg(feature = "write")]
-use serde::{Deserialize, Serialize};
-
 use super::{Element, Tensor, TensorId};
 
 /// `y = x`, element by element in the order `(channel, y, x)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub struct Relayout {
     /// A tensor.
     pub input: TensorId,

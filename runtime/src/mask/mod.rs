@@ -26,9 +26,6 @@ pub use row::{Row, Rows, WordRow};
 #[cfg(feature = "write")]
 pub use write::{EncodeError, decode, encode, fastest, smallest};
 
-#[cfg(feature = "write")]
-use serde::{Deserialize, Serialize};
-
 use crate::layer::Weights;
 
 /// Most inputs that a row may have: sums of `i8 · 127` then fit `i32`, indices fit 16 bits, and the
@@ -43,7 +40,6 @@ pub const MAX_RICE_PARAMETER: u8 = 15;
 
 /// How a mask section says which weights are kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(feature = "write", derive(Serialize, Deserialize))]
 pub enum Encoding {
     /// All weights; no bytes.
     Full,
@@ -97,6 +93,20 @@ impl Encoding {
             Encoding::CountedRaw => [5, 0],
             Encoding::SignedPositions { base } => [6, base],
         }
+    }
+
+    /// The encoding of this number and parameter; the parameter of one that has none is not looked at.
+    pub(crate) const fn from_id([number, parameter]: [u8; 2]) -> Option<Self> {
+        Some(match number {
+            0 => Encoding::Full,
+            1 => Encoding::Raw,
+            2 => Encoding::RiceGaps { parameter },
+            3 => Encoding::SignedGaps,
+            4 => Encoding::Seeded { density: parameter },
+            5 => Encoding::CountedRaw,
+            6 => Encoding::SignedPositions { base: parameter },
+            _ => return None,
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::place::{Profile, place};
-use super::{Needs, bands_fit, in_place, part, planes};
+use super::{Needs, bands_fit, in_place, part, placed, planes};
 use crate::artifact::{MAX_LAYERS, MAX_TENSORS, Placement};
 use crate::kernel::{BANDS, MAX_STORAGE, SPLIT, WHOLE, storage};
 use crate::layer::{Layer, Tensor, TensorId, Window};
@@ -114,13 +114,15 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
         let bytes = storage(&part, placements[id].pad, placements[id].bands);
         let bytes = bytes.ok_or(PlanError::Tensor(id as TensorId))?;
         let over = writers[id].and_then(|index| {
-            let place = |id: usize| (&tensors[id], placements[id]);
+            let place = |id: usize| placed(&tensors[id], placements[id]);
             let (left, right) = layers[index].inputs();
             [Some(left), right].into_iter().flatten().find(|input| {
                 let of_input = needs.life(*input);
                 usize::from(of_input.last) == index
                     && !of_input.joined
-                    && in_place(&layers[index], *input, place(usize::from(*input)), place(id))
+                    && place(usize::from(*input))
+                        .zip(place(id))
+                        .is_some_and(|(x, y)| in_place(&layers[index], *input, &x, &y))
             })
         });
         block_of[id] = match over {
@@ -141,7 +143,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
         let bytes = layer.scratch(input, &tensors[usize::from(layer.output())]);
         if bytes > 0 {
             let mut profile = vec![0; layers.len() + 1];
-            profile[index] = bytes;
+            profile[index] = bytes.into();
             blocks.push(profile);
             with_scratch.push(index);
         }

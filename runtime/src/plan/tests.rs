@@ -1,7 +1,7 @@
 //! Plans of small graphs, and what a plan must refuse.
 
 use super::*;
-use crate::kernel::WHOLE;
+use crate::kernel::{WHOLE, storage};
 use crate::layer::{Add, Conv2d, Dense, Pool, PoolKind, Range, Relayout, Source, Window};
 use half::f16;
 
@@ -69,7 +69,7 @@ fn a_residual_block_needs_two_maps_and_some_channels_of_a_third() {
     assert_eq!(layouts, [(0, 1), (1, 4), (1, 4), (0, 4), (1, 4), (0, 4), (0, 1)]);
     let banded = storage(&map, 1, 4).unwrap();
     assert_eq!(banded, 4 * (16 * (2 + 2) * (8 + 1) + 1));
-    let scratch = layers[1].scratch(&map, &map) as u32;
+    let scratch = layers[1].scratch(&map, &map);
     assert_eq!(plan.arena, 2 * banded + 2 * 64 + scratch);
 }
 
@@ -136,7 +136,7 @@ fn the_padded_copy_of_an_input_takes_its_place() {
     let plan = make(&tensors, &layers, Goal::Speed).unwrap();
     assert_eq!(plan.placements[0].offset, plan.placements[1].offset);
     let padded = storage(&tensors[1], 1, 1).unwrap();
-    let scratch = layers[1].scratch(&tensors[1], &tensors[2]) as u32;
+    let scratch = layers[1].scratch(&tensors[1], &tensors[2]);
     assert_eq!(plan.arena, padded + storage(&tensors[2], 0, 1).unwrap() + scratch);
 }
 
@@ -166,7 +166,7 @@ fn a_chain_of_work_in_place_shrinks_on_its_way() {
     let plan = make(&tensors, &layers, Goal::Speed).unwrap();
     let offsets: alloc::vec::Vec<_> = plan.placements.iter().map(|place| place.offset).collect();
     assert_eq!((offsets[0], offsets[1]), (offsets[2], offsets[2]));
-    let scratch = layers[0].scratch(&tensors[0], &tensors[1]) as u32;
+    let scratch = layers[0].scratch(&tensors[0], &tensors[1]);
     assert_eq!(plan.arena, 4096 + scratch);
 }
 

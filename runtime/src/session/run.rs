@@ -4,11 +4,9 @@ use core::ops::Range;
 
 use crate::artifact::{Model, Op, Step};
 use crate::family::Family;
-use crate::kernel::{
-    Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target, storage,
-};
+use crate::kernel::{Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target};
 use crate::layer::{Depthwise, Element, Layer, TensorId};
-use crate::plan::{self, JOINED};
+use crate::plan::JOINED;
 
 /// A checked model and its arena. What it returns is `None` where the artifact no longer is what was
 /// checked.
@@ -20,58 +18,48 @@ pub(super) struct Runner<'m, 'a> {
 impl<'a> Runner<'_, 'a> {
     /// Layout and bytes of a tensor in the arena.
     pub(super) fn map(&mut self, id: TensorId) -> Option<(Planes, &mut [u8])> {
-        let place = self.place(id)?;
-        let range = self.region(id)?;
-        Some((place.planes, self.arena.get_mut(range)?))
+        let (map, bytes) = self.region(id)?;
+        Some((map.planes, self.arena.get_mut(bytes)?))
     }
 
     /// The bytes of a tensor, for as long as the arena is borrowed.
     pub(super) fn into_bytes(self, id: TensorId) -> Option<&'a [u8]> {
-        let range = self.region(id)?;
-        self.arena.get(range)
+        let (_, bytes) = self.region(id)?;
+        self.arena.get(bytes)
     }
 
-    /// Where a tensor lies in the arena.
-    fn place(&self, id: TensorId) -> Option<Placed> {
-        let (tensor, place) = (self.model.tensor(id)?, self.model.placement(id)?);
-        Some(Placed { planes: plan::planes(&tensor, place)?, start: place.offset as usize })
-    }
-
-    /// The bytes of a tensor in the arena.
-    fn region(&self, id: TensorId) -> Option<Range<usize>> {
-        let (tensor, place) = (self.model.tensor(id)?, self.model.placement(id)?);
-        let (start, bytes) = (place.offset as usize, storage(&tensor, place.pad, place.bands)?);
-        Some(start..start + bytes as usize)
+    /// Layout and bytes of a tensor.
+    fn region(&self, id: TensorId) -> Option<(Placed, Range<usize>)> {
+        let map = self.model.placed(id)?;
+        let bytes = map.planes.storage(self.model.tensor(id)?.element)?;
+        Some((map, map.start..map.start + bytes as usize))
     }
 
     /// The bytes of a layer's scratch.
     fn scratch(&self, step: &Step) -> Option<Range<usize>> {
-        match usize::try_from(step.layer.scratch(&step.input, &step.output)).ok()? {
+        match step.layer.scratch(&step.input, &step.output) {
             // An empty piece within another would not be disjoint of it.
             0 => Some(0..0),
-            bytes => Some(step.scratch as usize..(step.scratch as usize).checked_add(bytes)?),
+            bytes => Some(step.scratch as usize..step.scratch.checked_add(bytes)? as usize),
         }
     }
 
     /// Runs one layer, but for the halo of its output.
     pub(super) fn run<K: Kernels>(&mut self, op: &Op) -> Option<()> {
         let layer = &op.step.layer;
-        let (input, output) = (layer.inputs().0, layer.output());
-        if let (Layer::Dense(dense), Some((weights, epilogue))) = (layer, &op.learned) {
-            let ranges = [self.region(input)?, self.region(output)?, self.scratch(&op.step)?];
-            let [x, y, scratch] = disjoint(self.arena, ranges)?;
-            let target = match op.step.output.element {
-                Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
-                Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
-            };
-            K::dense(weights, epilogue, x, target, words(scratch)?);
-            return Some(());
-        }
-        let (x, y) = (self.place(input)?, self.place(output)?);
+        let ((x, from), (y, to)) = (self.region(layer.inputs().0)?, self.region(layer.output())?);
+        let scratch = self.scratch(&op.step)?;
         match (layer, &op.learned) {
+            (Layer::Dense(dense), Some((weights, epilogue))) => {
+                let [x, y, scratch] = disjoint(self.arena, [from, to, scratch])?;
+                let target = match op.step.output.element {
+                    Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
+                    Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
+                };
+                K::dense(weights, epilogue, x, target, words(scratch)?);
+            }
             (Layer::Conv2d(conv), Some((weights, epilogue))) if Family::Conv2d.is_linked() => {
-                let ranges = [self.region(input)?, self.region(output)?, self.scratch(&op.step)?];
-                let [from, to, scratch] = disjoint(self.arena, ranges)?;
+                let [from, to, scratch] = disjoint(self.arena, [from, to, scratch])?;
                 let (low, window, mut rows) = (conv.range.low(), &conv.window, weights.rows());
                 let mut conv = Convolution { rows: &mut rows, epilogue, first: 0, low, window };
                 let x = Source { planes: x.planes, bytes: from };
@@ -79,11 +67,11 @@ impl<'a> Runner<'_, 'a> {
                 K::conv2d(&mut conv, x, y, words(scratch)?);
             }
             (Layer::Depthwise(layer), Some(_)) if Family::Depthwise.is_linked() => {
-                self.run_depthwise::<K>(layer, op, x, y)?;
+                self.run_depthwise::<K>(layer, op, x, y, scratch)?;
             }
             (Layer::Pool(pool), _) if Family::Pool.is_linked() => K::pool(pool, self.arena, x, y),
             (Layer::Add(add), _) if Family::Add.is_linked() => {
-                K::add(add, self.arena, x, self.place(add.right)?, y);
+                K::add(add, self.arena, x, self.model.placed(add.right)?, y);
             }
             (Layer::Relayout(_), _) if Family::Relayout.is_linked() => {
                 if x != y {
@@ -101,10 +89,10 @@ impl<'a> Runner<'_, 'a> {
         op: &Op,
         x: Placed,
         y: Placed,
+        scratch: Range<usize>,
     ) -> Option<()> {
         let (weights, epilogue) = op.learned.as_ref()?;
         let (low, window, mut rows) = (layer.range.low(), &layer.window, weights.rows());
-        let scratch = self.scratch(&op.step)?;
         let copy = Placed { planes: layer.copy(&x.planes), start: scratch.start };
         let copied = scratch.start..scratch.start + layer.copy_bytes(&op.step.input) as usize;
         // Channels are copied between the same halo.
@@ -122,9 +110,10 @@ impl<'a> Runner<'_, 'a> {
         let (weights, epilogue) = conv.learned.as_ref()?;
         let (low, window, mut rows) = (layer.range.low(), &layer.window, weights.rows());
         let [x, part, left, right, y] =
-            [layer.input, layer.output, add.left, add.right, add.output].map(|id| self.place(id));
+            [layer.input, layer.output, add.left, add.right, add.output]
+                .map(|id| self.model.placed(id));
         let (x, part, left, right, y) = (x?, part?, left?, right?, y?);
-        let (read, scratch) = (self.region(layer.input)?, self.scratch(&conv.step)?);
+        let ((_, read), scratch) = (self.region(layer.input)?, self.scratch(&conv.step)?);
         for first in (0..y.planes.channels).step_by(JOINED.into()) {
             let count = (y.planes.channels - first).min(JOINED.into());
             let part = part.channels(0, count);

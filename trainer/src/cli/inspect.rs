@@ -279,7 +279,7 @@ fn layers(model: &Model) -> Vec<LayerReport> {
         weights: step.weights.map_or(0, |weights| weights.len()),
         macs: step.weights.map_or(0, |weights| weights.len() * pixels(size(&step.output))),
         scratch_offset: step.scratch,
-        scratch_bytes: step.layer.scratch(&step.input, &step.output),
+        scratch_bytes: step.layer.scratch(&step.input, &step.output).into(),
     };
     model.steps().map(layer).collect()
 }

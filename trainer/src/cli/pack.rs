@@ -70,7 +70,7 @@ fn share_masks(tasks: &mut [write::Learned]) -> usize {
     for later in 1..tasks.len() {
         let (before, after) = tasks.split_at_mut(later);
         for (layer, learned) in after[0].layers.iter_mut().enumerate() {
-            // A reference takes up to nine bytes of the manifest more than an empty mask.
+            // A reference takes twelve bytes of the sections.
             let worth_it =
                 matches!(&learned.mask, LearnedMask::Own { bytes, .. } if bytes.len() > 16);
             let same = before.iter().position(|task| task.layers[layer].mask == learned.mask);
