@@ -71,9 +71,9 @@ impl Affine {
         })
     }
 
-    /// As [`Affine::from_bytes`], of bytes that it accepts.
+    /// As [`Affine::from_bytes`], of bytes that it accepts; of others anything.
     #[inline(always)]
-    const fn from_checked(bytes: [u8; CHANNEL]) -> Self {
+    const fn from_any(bytes: [u8; CHANNEL]) -> Self {
         let [s0, s1, b0, b1] = bytes;
         let (scale, scale_power) = significant(u16::from_le_bytes([s0, s1]));
         let (shift, shift_power) = significant(u16::from_le_bytes([b0, b1]));
@@ -163,8 +163,8 @@ impl<'a> Epilogue<'a> {
         valid.then_some(epilogue)
     }
 
-    /// A view of a section that [`Epilogue::new`] accepted before.
-    pub(crate) fn checked(section: &'a [u8]) -> Self {
+    /// A view of a section of whatever values; those out of range make wrong outputs.
+    pub(crate) fn unchecked(section: &'a [u8]) -> Self {
         Self { channels: section.as_chunks().0 }
     }
 
@@ -172,7 +172,7 @@ impl<'a> Epilogue<'a> {
     #[inline(always)]
     pub fn row(&self, row: usize) -> Affine {
         let bytes = self.channels.get(row).copied().unwrap_or_default();
-        Affine::from_checked(bytes)
+        Affine::from_any(bytes)
     }
 
     /// Scale and shift of `row` and those behind it, as they are stored.
@@ -187,7 +187,7 @@ impl<'a> Epilogue<'a> {
     #[inline(always)]
     pub(crate) fn from(&self, row: usize) -> impl Iterator<Item = Affine> {
         let channels = self.channels.get(row..).unwrap_or_default();
-        channels.iter().map(|bytes| Affine::from_checked(*bytes))
+        channels.iter().map(|bytes| Affine::from_any(*bytes))
     }
 
     /// Scale and shift of every channel, two f16 each.

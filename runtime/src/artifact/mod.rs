@@ -1,7 +1,8 @@
 //! The artifact: prologue, manifest, sections. FORMAT.md has it byte by byte.
 //!
 //! The file is hostile until parsed: [`Model::parse`] and [`Task::parse`] check everything, and
-//! what they return can neither fail for reasons of content nor panic.
+//! what they return can neither fail for reasons of content nor panic. [`Model::open`] and
+//! [`Task::open`] check what memory safety wants, for bytes that were parsed before.
 
 mod error;
 mod manifest;

@@ -2,7 +2,7 @@
 
 use super::error::{Limited, ParseError, Part};
 use super::manifest::{Labels, MaskRecord, Reference, SHARED, TaskHead, take, take_table};
-use super::model::{Model, Step, Steps, split, take_section};
+use super::model::{Depth, Model, Step, Steps, split, take_section};
 use super::prologue::{Kind, mask_checksum};
 use crate::epilogue::{CHANNEL, Epilogue};
 use crate::layer::Weights;
@@ -22,12 +22,25 @@ pub struct Task<'a> {
 }
 
 impl<'a> Task<'a> {
-    /// Checks `patch` against the backbone that it is for. Never panics.
+    /// Checks the whole of `patch` against the backbone that it is for. Never panics.
     ///
     /// # Errors
     /// [`ParseError::Fingerprint`] for another backbone's patch, else what is wrong with it.
     pub fn parse(model: &Model<'a>, patch: &'a [u8]) -> Result<Self, ParseError> {
-        let (prologue, manifest, sections) = split(patch, Kind::Patch)?;
+        Self::read(model, patch, Depth::Whole)
+    }
+
+    /// Opens a `patch` that [`Task::parse`] accepted before and that lies in flash since: see
+    /// [`Model::open`].
+    ///
+    /// # Errors
+    /// As [`Task::parse`].
+    pub fn open(model: &Model<'a>, patch: &'a [u8]) -> Result<Self, ParseError> {
+        Self::read(model, patch, Depth::Form)
+    }
+
+    fn read(model: &Model<'a>, patch: &'a [u8], depth: Depth) -> Result<Self, ParseError> {
+        let (prologue, manifest, sections) = split(patch, Kind::Patch, depth)?;
         if prologue.fingerprint != model.fingerprint {
             return Err(ParseError::Fingerprint {
                 found: prologue.fingerprint,
@@ -44,7 +57,7 @@ impl<'a> Task<'a> {
         }
         let mut tasks = Tasks { manifest, sections, left: 1, ..Tasks::new(model) };
         let task = tasks.read(Part::Task(0))?;
-        task.check(model)?;
+        task.check(model, depth)?;
         tasks.check_end()?;
         Ok(task)
     }
@@ -92,8 +105,8 @@ impl<'a> Task<'a> {
         Program { model, steps, masks: self.masks, sections: self.sections }
     }
 
-    /// Checks masks and epilogues.
-    pub(crate) fn check(&self, model: &Model<'a>) -> Result<(), ParseError> {
+    /// Checks masks and epilogues as far as `depth` says.
+    pub(super) fn check(&self, model: &Model<'a>, depth: Depth) -> Result<(), ParseError> {
         let outputs = model.output().channels;
         if self.classes == 0 || self.classes > outputs {
             return Err(ParseError::Limit {
@@ -107,15 +120,20 @@ impl<'a> Task<'a> {
             let Some(weights) = &step.weights else { continue };
             let layer = model.weighted - program.masks.len() as u8;
             let (weights, epilogue, shared) = program.learned(&step, weights)?;
+            let named = |error| match error {
+                MaskError::Disabled(family) => ParseError::Disabled(family),
+                error => ParseError::Mask { layer, error },
+            };
+            weights.check_form().map_err(named)?;
+            if depth == Depth::Form {
+                continue;
+            }
             if let Some(shared) = shared
                 && mask_checksum(weights.encoding, weights.bytes) != shared.checksum
             {
                 return Err(ParseError::SameAs { layer, task: shared.task });
             }
-            weights.check().map_err(|error| match error {
-                MaskError::Disabled(family) => ParseError::Disabled(family),
-                error => ParseError::Mask { layer, error },
-            })?;
+            weights.check_content().map_err(named)?;
             if Epilogue::new(epilogue, weights.weights.rows as usize).is_none() {
                 return Err(ParseError::Epilogue { layer });
             }
@@ -262,7 +280,7 @@ impl<'a> Iterator for Program<'_, 'a> {
         let mut op = Op { step: self.steps.next()?, learned: None, same_as: None };
         if let Some(weights) = op.step.weights {
             let (weights, epilogue, shared) = self.learned(&op.step, &weights).ok()?;
-            op.learned = Some((weights, Epilogue::checked(epilogue)));
+            op.learned = Some((weights, Epilogue::unchecked(epilogue)));
             op.same_as = shared.map(|shared| shared.task);
         }
         Some(op)

@@ -101,7 +101,7 @@ pub struct Convolution<'a, 'r> {
 
 /// One implementation of every layer's sums. Chosen by type, so that a program links one set.
 ///
-/// Shapes, masks and activations were checked before ([`LayerWeights::new`], bytes 0..=127), and
+/// Shapes and activations were checked before (bytes 0..=127), masks at least in their form, and
 /// `scratch` holds at least [`crate::layer::Layer::scratch`] bytes; what is too short gives wrong
 /// sums, never a panic.
 pub trait Kernels: Sized {

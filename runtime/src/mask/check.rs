@@ -143,11 +143,32 @@ impl fmt::Display for MaskError {
 impl core::error::Error for MaskError {}
 
 impl LayerWeights<'_> {
-    /// Reads mask and stored weights once. Work is bounded by the bytes given; never panics.
+    /// Reads the mask once, whose form was checked. Work is bounded by the bytes given; never panics.
     ///
     /// # Errors
     /// The first thing found wrong; after `Ok` no row can fail.
-    pub(crate) fn check(&self) -> Result<(), MaskError> {
+    pub(crate) fn check_content(&self) -> Result<(), MaskError> {
+        let (rows, inputs) = (self.weights.rows, self.weights.inputs);
+        match self.encoding {
+            Encoding::Raw => self.check_padding(),
+            Encoding::CountedRaw => self.check_padding().and_then(|()| self.check_counts()),
+            Encoding::RiceGaps { parameter } if Family::Rice.is_linked() => {
+                rice::check(self.bytes, parameter, rows, inputs)
+            }
+            Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
+                positions::check(self.bytes, rows, inputs, base)
+            }
+            // Checked with the form, or refused there.
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks what kernels rely on for memory safety, without reading more than that wants: the lengths
+    /// of all sections, and of [`Encoding::SignedGaps`] all.
+    ///
+    /// # Errors
+    /// The first thing found wrong; after `Ok` rows may be cut, or keep what they should not.
+    pub(crate) fn check_form(&self) -> Result<(), MaskError> {
         if let Some(family) = Family::missing_for_source(self.weights.source) {
             return Err(MaskError::Disabled(family));
         }
@@ -163,34 +184,38 @@ impl LayerWeights<'_> {
             found if found == expected => (),
             found => return Err(MaskError::StoredLength { found, expected }),
         }
+        if let Some(family) = Family::of_encoding(self.encoding).filter(|of| !of.is_linked()) {
+            return Err(MaskError::Disabled(family));
+        }
+        let words = 4 * rows * self.weights.words();
         match self.encoding {
             Encoding::Full => self.check_length(0),
-            Encoding::Raw => self.check_raw(0),
+            Encoding::Raw => self.check_length(words),
             Encoding::CountedRaw | Encoding::SignedGaps | Encoding::SignedPositions { .. }
                 if self.weights.source != Source::SeededSigns =>
             {
                 Err(MaskError::Source { found: self.weights.source })
             }
-            Encoding::CountedRaw => self.check_raw(2 * rows).and_then(|()| self.check_counts()),
+            Encoding::CountedRaw => self.check_length(words + 2 * rows),
             Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
                 Err(MaskError::Parameter { found: parameter })
             }
-            Encoding::RiceGaps { parameter } if Family::Rice.is_linked() => {
-                rice::check(self.bytes, parameter, rows, inputs)
-            }
-            Encoding::RiceGaps { .. } => Err(MaskError::Disabled(Family::Rice)),
+            Encoding::RiceGaps { .. } => match self.bytes.len() {
+                0..rice::HEADER => Err(MaskError::Length {
+                    found: self.bytes.len() as u32,
+                    expected: rice::HEADER as u32,
+                }),
+                _ => Ok(()),
+            },
             Encoding::SignedGaps if Family::Gaps.is_linked() => {
                 gaps::check(self.bytes, rows, inputs)
             }
             Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
-                positions::check(self.bytes, rows, inputs, base)
+                positions::check_counts(self.bytes, rows, inputs, base)
             }
-            Encoding::SignedGaps | Encoding::SignedPositions { .. } => {
-                Err(MaskError::Disabled(Family::Gaps))
-            }
+            Encoding::SignedGaps | Encoding::SignedPositions { .. } => Ok(()),
             Encoding::Seeded { density: 0 } => Err(MaskError::ZeroDensity),
-            Encoding::Seeded { .. } if Family::SeededMasks.is_linked() => self.check_length(0),
-            Encoding::Seeded { .. } => Err(MaskError::Disabled(Family::SeededMasks)),
+            Encoding::Seeded { .. } => self.check_length(0),
         }
     }
 
@@ -201,10 +226,8 @@ impl LayerWeights<'_> {
         }
     }
 
-    /// Mask words, and `more` bytes.
-    fn check_raw(&self, more: u32) -> Result<(), MaskError> {
+    fn check_padding(&self) -> Result<(), MaskError> {
         let (rows, words) = (self.weights.rows, self.weights.words());
-        self.check_length(4 * rows * words + more)?;
         let (masks, unused) = (self.bytes.as_chunks::<4>().0, !self.tail());
         for row in 0..rows {
             let last = super::row::raw_index(rows, words, row, words - 1);

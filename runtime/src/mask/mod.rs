@@ -1,7 +1,8 @@
 //! Views of mask bytes: which weights of a layer a task keeps, and what those weights are.
 //!
 //! [`LayerWeights`] brings seed, mask section and stored bytes together. It is checked once, when a
-//! file is parsed; after that no row can fail. [`Rows`] then walks the layer row by row: `gaps` and
+//! file is parsed; after that no row can fail. Of a file that is opened no more than the form is: rows are
+//! then read without harm, whatever they keep. [`Rows`] then walks the layer row by row: `gaps` and
 //! `rice` read one encoding each, `row` the others, `values` says what the kept weights are. `write`
 //! makes sections (host only).
 
@@ -155,7 +156,8 @@ impl<'a> LayerWeights<'a> {
         stored: &'a [u8],
     ) -> Result<Self, MaskError> {
         let layer = Self { weights, seed, first, encoding, bytes, stored };
-        layer.check()?;
+        layer.check_form()?;
+        layer.check_content()?;
         Ok(layer)
     }
 

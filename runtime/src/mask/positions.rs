@@ -124,21 +124,43 @@ impl Iterator for PositionRow<'_> {
     }
 }
 
-/// A function of its own, whose loops have the registers to themselves.
+/// What kernels rely on: no row is longer than the inputs, and all lie within the section. What they list
+/// may be anything.
 #[inline(never)]
-pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<(), MaskError> {
+pub(super) fn check_counts(
+    bytes: &[u8],
+    rows: u32,
+    inputs: u32,
+    base: u8,
+) -> Result<(), MaskError> {
     if inputs > MAX_INPUTS {
         return Err(MaskError::Inputs { found: inputs, limit: MAX_INPUTS });
     }
+    let (mut counts, positions) = Counts::new(bytes, rows, base);
+    let (mut row, mut left) = (0, positions.len() as u32);
+    while row < rows {
+        let group = counts.next_group().ok_or(MaskError::Truncated { row })?;
+        for count in group.map(u32::to_le_bytes).as_flattened().iter().take((rows - row) as usize) {
+            let found = u32::from(*count);
+            if found > inputs {
+                return Err(MaskError::TooManyEntries { row, found, limit: inputs });
+            }
+            left = left.checked_sub(found).ok_or(MaskError::Truncated { row })?;
+            row += 1;
+        }
+    }
+    Ok(())
+}
+
+/// Checks what [`check_counts`] leaves. A function of its own, whose loops have the registers to themselves.
+#[inline(never)]
+pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<(), MaskError> {
     let (mut counts, mut positions) = Counts::new(bytes, rows, base);
     let mut row = 0;
     while let Some(group) = counts.next_group() {
         for count in group.map(u32::to_le_bytes).as_flattened().iter().copied() {
             if row == rows {
                 break;
-            }
-            if u32::from(count) > inputs {
-                return Err(MaskError::TooManyEntries { row, found: count.into(), limit: inputs });
             }
             let (list, rest) =
                 positions.split_at_checked(count.into()).ok_or(MaskError::Truncated { row })?;

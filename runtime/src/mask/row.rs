@@ -292,7 +292,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn kept(&self) -> usize {
         let (weights, bytes) = (self.layer.weights, self.layer.bytes);
         let (rows, inputs) = (weights.rows.max(1) as usize, weights.inputs as usize);
-        match self.layer.encoding {
+        let kept = match self.layer.encoding {
             Encoding::RiceGaps { .. } => {
                 let count = bytes.first_chunk().map_or(0, |count| u32::from_le_bytes(*count));
                 count as usize / rows
@@ -306,7 +306,9 @@ impl<'a> Rows<'a> {
                 let ones = some.map(|word| u32::from_le_bytes(*word).count_ones()).sum::<u32>();
                 (inputs * ones as usize).checked_div(bits).unwrap_or(0)
             }
-        }
+        };
+        // A section that was not checked may say anything.
+        kept.min(inputs)
     }
 
     /// A reader at the first kept weight of the next row, the flat index of the row's first weight, and

@@ -75,7 +75,9 @@ pub struct Counted<'s> {
     pub subject: &'s Subject,
     /// The layer, or the whole inference.
     pub run: Cost,
-    /// `Model::parse` and `Session::new`.
+    /// `Model::parse`: what bytes cost once, when they have arrived.
+    pub check: Cost,
+    /// `Model::open` and `Session::new`: what every start costs.
     pub startup: Cost,
     /// Every layer of a network with its cost, in their order. Layers that run in turns are one,
     /// described as the last of them.
@@ -152,8 +154,9 @@ pub fn count<'s>(
                 (cost(subject, "infer 0", 0)?, layers)
             }
         };
+        let check = cost(subject, "check 0", hot)?;
         let startup = cost(subject, "startup 0", hot)?;
-        counted.push(Counted { subject, run, startup, layers });
+        counted.push(Counted { subject, run, check, startup, layers });
     }
     Ok(counted)
 }

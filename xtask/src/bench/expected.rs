@@ -82,10 +82,11 @@ fn counts(counted: &[Counted]) -> Counts {
     let expected = counted.iter().filter(|counted| is_expected(counted.subject));
     expected
         .flat_map(|counted| {
-            let Counted { subject, run, startup, .. } = counted;
-            let network = subject.layer.is_none();
-            let startup = (format!("{} start-up", subject.name), startup.instructions);
-            [(subject.name.clone(), run.instructions)].into_iter().chain(network.then_some(startup))
+            let Counted { subject, run, check, startup, .. } = counted;
+            let starts = [("check", check), ("start-up", startup)]
+                .map(|(part, cost)| (format!("{} {part}", subject.name), cost.instructions));
+            let starts = starts.into_iter().filter(|_| subject.layer.is_none());
+            [(subject.name.clone(), run.instructions)].into_iter().chain(starts)
         })
         .collect()
 }

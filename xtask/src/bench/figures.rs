@@ -32,12 +32,13 @@ pub fn of_board(
     let speed = |counted: &Counted| counted.run.cycles as f64;
     let named = named(all, |counted| counted.subject, speed);
     let figures = named.into_iter().flat_map(|(case, counted)| {
-        let Counted { subject, run, startup, .. } = counted;
+        let Counted { subject, run, check, startup, .. } = counted;
         let network = subject.layer.is_none();
         let metrics = [
             ("instructions", Some(run.instructions as f64)),
             ("cycles", Some(run.cycles as f64)),
             ("cycles_per_mac", Some(counted.cycles_per_mac())),
+            ("check_cycles", network.then_some(check.cycles as f64)),
             ("startup_cycles", network.then_some(startup.cycles as f64)),
             ("flash_bytes", flash(subject).map(|bytes| bytes as f64)),
             ("arena_bytes", Some(subject.arena as f64)),

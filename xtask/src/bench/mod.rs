@@ -122,19 +122,20 @@ pub fn bench(words: &[&str]) -> Result<()> {
 /// `detailed`, their layers below.
 fn show(all: &[Counted], target: &str, detailed: bool) {
     println!(
-        "{:<24} {:>12} {:>12} {:>8} {:>10} {:>10} {:>9} {:>16} {:>16}",
+        "{:<24} {:>12} {:>12} {:>8} {:>10} {:>10} {:>9} {:>9} {:>16} {:>16}",
         "case",
         "instructions",
         "cycles",
         "per MAC",
         "CMSIS-NN",
         "published",
+        "check",
         "start-up",
         "arena",
         "artifact"
     );
     for counted in all {
-        let Counted { subject, run, startup, layers } = counted;
+        let Counted { subject, run, check, startup, layers } = counted;
         let anchor = anchors::of(&subject.case);
         let (cmsis, published) = match (anchor, target) {
             (Some(anchor), "m4") => (Some(anchor.cmsis_m4), anchor.published),
@@ -144,24 +145,23 @@ fn show(all: &[Counted], target: &str, detailed: bool) {
         let bytes = anchor.and_then(|anchor| anchor.bytes);
         let per_mac = counted.cycles_per_mac();
         println!(
-            "{:<24} {:>12} {:>12} {:>8.3} {:>10} {:>10} {:>9} {:>16} {:>16}",
+            "{:<24} {:>12} {:>12} {:>8.3} {:>10} {:>10} {:>9} {:>9} {:>16} {:>16}",
             subject.name,
             run.instructions,
             run.cycles,
             per_mac,
             times(cmsis, per_mac),
             times(published, per_mac),
+            check.cycles,
             startup.cycles,
             share(subject.arena, bytes.map(|[arena, _]| arena)),
             share(subject.artifact.len(), bytes.map(|[_, file]| file)),
         );
         run.hot.iter().for_each(|line| println!("    {line}"));
-        if detailed {
-            println!("  {:<40} {:>12} {:>12}", "start-up", startup.instructions, startup.cycles);
-            startup.hot.iter().for_each(|line| println!("    {line}"));
-        }
-        for (layer, cost) in layers.iter().filter(|_| detailed) {
-            println!("  {layer:<40} {:>12} {:>12}", cost.instructions, cost.cycles);
+        let starts = [("check", check), ("start-up", startup)];
+        let layers = layers.iter().map(|(layer, cost)| (layer.as_str(), cost));
+        for (part, cost) in starts.into_iter().chain(layers).filter(|_| detailed) {
+            println!("  {part:<40} {:>12} {:>12}", cost.instructions, cost.cycles);
             cost.hot.iter().for_each(|line| println!("    {line}"));
         }
     }

@@ -1,5 +1,5 @@
 //! Runs every artifact of the pack between marks, and names each marked region in a line of its
-//! own: start-up, a whole inference, and each layer alone.
+//! own: its check, start-up, a whole inference, and each layer alone.
 #![no_std]
 #![no_main]
 
@@ -36,7 +36,15 @@ fn main() -> ! {
 /// Measures one artifact; `None` where anything is refused.
 fn measure(name: &str, artifact: &[u8], arena: &mut Arena<ARENA>) -> Option<()> {
     marks::begin();
-    let model = Model::parse(artifact).ok();
+    let checked = Model::parse(artifact).is_ok();
+    marks::end();
+    region(name, "check", 0);
+    if !checked {
+        return None;
+    }
+
+    marks::begin();
+    let model = Model::open(artifact).ok();
     let session = model.and_then(|model| Session::new(model, arena).ok());
     marks::end();
     let mut session = session?;

@@ -23,11 +23,11 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut t
                 target.write(rows - 1, epilogue.row(rows - 1), sum);
             }
         }
-        Encoding::SignedGaps if Family::Gaps.is_linked() => {
+        Encoding::SignedGaps if Family::Gaps.is_linked() && x.len() >= inputs => {
             outputs.expect(rows);
             let before = x.as_ptr().wrapping_sub(1);
-            // SAFETY: a mask was checked before it comes here: its rows are whole, and name inputs of
-            // the layer only. `Outputs::new` saw to room for all rows.
+            // SAFETY: the form of a mask was checked before it comes here: its rows are whole, and name
+            // inputs of the layer only. `Outputs::new` saw to room for all rows.
             unsafe { gaps::rows(weights.bytes.as_ptr(), before, &outputs) };
         }
         Encoding::SignedPositions { base }

@@ -184,7 +184,7 @@ impl Layer {
         /// Bits cut off a product.
         const CUT: u32 = 13;
         const MASK: u32 = (1 << CUT) - 1;
-        let scale = if negated { -affine.scale } else { affine.scale };
+        let scale = if negated { affine.scale.wrapping_neg() } else { affine.scale };
         let shift = affine.shift + HALF;
         // What is cut off cannot carry where it is 0 in all products or in the shift.
         let whole = scale as u32 & MASK == 0 || shift as u32 & MASK == 0;

@@ -51,7 +51,7 @@ impl<'a> Lists<'a> {
         }
         self.rows -= count;
         let start = self.section.as_ptr();
-        // SAFETY: `LayerWeights` was checked when it was made: its rows are whole and name inputs of the
+        // SAFETY: the form of `LayerWeights` was checked: its rows are whole and name inputs of the
         // layer only, of which `x` has all.
         let next = unsafe { rows(start, self.x.as_ptr().wrapping_sub(1), room.start, room.end) };
         self.section = self.section.get(next.addr() - start.addr()..).unwrap_or_default();
