@@ -1,9 +1,15 @@
 //! Tells the crate which instructions it may write: `cfg(seedmask_dsp)` where the target has the DSP
-//! extension of Armv7E-M and Armv8-M, `cfg(seedmask_thumb)` where it is another Cortex-M.
+//! extension of Armv7E-M and Armv8-M, `cfg(seedmask_thumb)` where it is another Cortex-M. And whether it
+//! is to be small, `cfg(seedmask_small)`: then what else is written out at each place is called.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(seedmask_dsp, seedmask_armv8m, seedmask_thumb)");
+    println!(
+        "cargo::rustc-check-cfg=cfg(seedmask_dsp, seedmask_armv8m, seedmask_thumb, seedmask_small)"
+    );
+    if matches!(std::env::var("OPT_LEVEL").as_deref(), Ok("s" | "z")) {
+        println!("cargo::rustc-cfg=seedmask_small");
+    }
     let target = std::env::var("TARGET").unwrap_or_default();
     // Armv8-M has the extension or not; the compiler does not tell, so the user does.
     let chosen = std::env::var_os("CARGO_FEATURE_DSP").is_some();

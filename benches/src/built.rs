@@ -327,8 +327,8 @@ impl<'b> Run<'b> {
             Range::Logits => 0,
         };
         match (&*layer, &*learned) {
-            (Layer::Pool(pool), _) => return K::pool(pool, memory, *input, *output),
-            (Layer::Add(add), _) => return K::add(add, memory, *input, *right, *output),
+            (Layer::Pool(pool), _) => return K::pool(pool, memory, input, output),
+            (Layer::Add(add), _) => return K::add(add, memory, input, right, output),
             (Layer::Depthwise(depthwise), Some((weights, epilogue))) => {
                 let (low, window) = (low(depthwise.range), &depthwise.window);
                 let rows = &mut weights.rows();

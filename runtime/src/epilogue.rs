@@ -169,8 +169,14 @@ impl<'a> Epilogue<'a> {
     }
 
     /// Scale and shift of `row`; of a channel beyond the last: zero.
-    #[inline(always)]
+    #[inline(never)]
     pub fn row(&self, row: usize) -> Affine {
+        self.row_inline(row)
+    }
+
+    /// The same for kernels whose rows are short.
+    #[cfg_attr(not(seedmask_small), inline(always))]
+    pub(crate) fn row_inline(&self, row: usize) -> Affine {
         let bytes = self.channels.get(row).copied().unwrap_or_default();
         Affine::from_any(bytes)
     }

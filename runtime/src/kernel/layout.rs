@@ -91,7 +91,7 @@ impl Planes {
     }
 
     /// Bytes from one row to the next.
-    #[inline(always)]
+    #[cfg_attr(not(seedmask_small), inline(always))]
     pub const fn stride(&self) -> usize {
         if self.split {
             return (self.width + 2 * self.pad).next_multiple_of(2);
@@ -124,7 +124,7 @@ impl Planes {
     }
 
     /// Bytes from one plane to the next.
-    #[inline(always)]
+    #[cfg_attr(not(seedmask_small), inline(always))]
     pub const fn plane(&self) -> usize {
         (self.rows() + self.pad + self.below()) * self.stride() + self.filling
     }
@@ -153,7 +153,7 @@ impl Planes {
     }
 
     /// Where row `row` of every band begins, without halo; of a split plane, with it.
-    #[inline(always)]
+    #[cfg_attr(not(seedmask_small), inline(always))]
     pub const fn row_start(&self, channel: usize, row: usize) -> usize {
         let halo = if self.split { 0 } else { self.pad * self.bands };
         channel * self.plane() + (row + self.pad) * self.stride() + halo
@@ -198,13 +198,14 @@ impl Planes {
         } else {
             [0..self.pad * self.bands, 0..0, 0..0]
         };
-        for plane in bytes.chunks_mut(self.plane().max(1)).take(self.channels) {
-            let (above, rest) = plane.split_at_mut((rows.start * stride).min(plane.len()));
-            above.fill(zero);
-            let inside = (rows.len() * stride).min(rest.len());
-            let (inside, below) = rest.split_at_mut(inside);
-            below.fill(zero);
-            for row in inside.chunks_exact_mut(stride.max(1)) {
+        let (maps, tail) =
+            bytes.split_at_mut_checked(self.channels * self.plane()).unwrap_or_default();
+        for plane in maps.chunks_exact_mut(self.plane().max(1)) {
+            for (at, row) in plane.chunks_exact_mut(stride.max(1)).enumerate() {
+                if !rows.contains(&at) {
+                    row.fill(zero);
+                    continue;
+                }
                 for part in [&left, &middle, &right] {
                     part.clone().for_each(|at| put(row, at, zero));
                 }
@@ -213,7 +214,6 @@ impl Planes {
                 self.join_bands(plane);
             }
         }
-        let tail = bytes.get_mut(self.channels * self.plane()..).unwrap_or_default();
         tail.iter_mut().take(self.tail()).for_each(|byte| *byte = zero);
     }
 
@@ -244,13 +244,14 @@ impl Planes {
     /// The bytes of row `row` of every band, without halo.
     pub fn row<'a>(&self, bytes: &'a [u8], channel: usize, row: usize) -> &'a [u8] {
         let start = self.row_start(channel, row);
-        bytes.get(start..start + self.row_bytes()).unwrap_or(&[])
+        bytes.get(start..).and_then(|rest| rest.get(..self.row_bytes())).unwrap_or(&[])
     }
 
     /// The bytes of row `row` of every band, without halo, to be written.
     pub fn row_mut<'a>(&self, bytes: &'a mut [u8], channel: usize, row: usize) -> &'a mut [u8] {
         let start = self.row_start(channel, row);
-        bytes.get_mut(start..start + self.row_bytes()).unwrap_or(&mut [])
+        let rest = bytes.get_mut(start..).unwrap_or_default();
+        rest.get_mut(..self.row_bytes()).unwrap_or_default()
     }
 }
 

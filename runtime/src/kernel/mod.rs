@@ -8,6 +8,7 @@ mod reference;
 mod words;
 
 pub use copy::Channelwise;
+pub(crate) use copy::disjoint;
 pub use general::General;
 pub use layout::{BANDS, MAX_STORAGE, Planes, SPLIT, WHOLE, storage};
 #[cfg(seedmask_dsp)]
@@ -121,8 +122,8 @@ pub trait Kernels: Sized {
     /// columns.
     fn conv2d(conv: &mut Convolution, x: Source, y: Sink, scratch: &mut [u32]);
 
-    /// See [`crate::layer::Depthwise`]. `None` where the maps do not lie in `memory` or share bytes of
-    /// the scratch.
+    /// See [`crate::layer::Depthwise`]. `None` at most where the maps do not lie in `memory` or share bytes
+    /// of the scratch.
     fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise) -> Option<()> {
         channel_by_channel::<Self>(conv, memory, maps)
     }
@@ -131,20 +132,21 @@ pub trait Kernels: Sized {
     /// kernel goes through the outputs in the order of their addresses, and none lies behind an
     /// input that is still to be read. `x` and `y` have the same bands as in a convolution, but for
     /// windows as large as the map.
-    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed);
+    fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed);
 
     /// See [`crate::layer::Add`]. All three have the same bands; `y` may lie where one of the others
     /// does.
-    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed);
+    fn add(add: &Add, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed);
 
     /// See [`crate::layer::Relayout`]: element by element to a map of the same shape or to a vector. `y`
     /// may begin where `x` does, if [`crate::plan`] allows it.
-    fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
+    fn relayout(memory: &mut [u8], x: &Placed, y: &Placed) {
         copy::relayout(memory, x, y);
     }
 }
 
 /// A depthwise layer as convolutions of one channel.
+#[inline(never)]
 fn channel_by_channel<K: Kernels>(
     conv: &mut Convolution,
     memory: &mut [u8],

@@ -79,20 +79,20 @@ impl Kernels for Reference {
         }
     }
 
-    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+    fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
         for channel in 0..y.planes.channels {
             for_elements(y.planes.height, y.planes.width, |row, column| {
-                let output = pooled(pool, memory, &x, channel, row, column);
+                let output = pooled(pool, memory, x, channel, row, column);
                 put(memory, y.start + y.planes.index(channel, row, column), output);
             });
         }
     }
 
-    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
+    fn add(add: &Add, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) {
         let Some((scales, shift)) = add.fixed_point() else { return };
         for channel in 0..y.planes.channels {
             for_elements(y.planes.height, y.planes.width, |row, column| {
-                let term = |from: Placed, scale: i32| {
+                let term = |from: &Placed, scale: i32| {
                     let value = from.at(memory, channel, row as i32, column as i32).unwrap_or(0);
                     i64::from(value) * i64::from(scale)
                 };

@@ -1,7 +1,7 @@
 //! Signed byte gaps: a list of plus and a list of minus weights for every row, in whole words.
 
 use super::MaskError;
-use crate::random::{WORD, bit_of};
+use super::row::toggle;
 
 /// Bytes of a row's two counts.
 const HEADER: usize = 4;
@@ -36,13 +36,7 @@ impl<'a> GapRow<'a> {
             let mut index = usize::MAX;
             for gap in list {
                 index = index.wrapping_add((*gap).into());
-                let bit = bit_of(index % WORD);
-                if let (Some(mask), Some(signs)) =
-                    (masks.get_mut(index / WORD), signs.get_mut(index / WORD))
-                {
-                    *mask ^= 1 << bit;
-                    *signs |= sign << bit;
-                }
+                toggle(masks, signs, index, sign);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Signed positions: the kept weights of short rows, a byte each, and half a byte for their count.
 
 use super::MaskError;
-use crate::random::{WORD, bit_of};
+use super::row::toggle;
 
 /// Most inputs of a row: a position has seven bits.
 pub(super) const MAX_INPUTS: u32 = 128;
@@ -48,15 +48,17 @@ impl<'a> Counts<'a> {
     /// The counts of four rows, some of which stand elsewhere.
     #[inline(never)]
     fn read_elsewhere(&mut self, halves: u32) -> u32 {
-        let counts = halves.to_le_bytes().map(|half| {
-            if half != ELSEWHERE {
-                return half.wrapping_add(self.base);
-            }
-            let (last, rest) = self.rest.split_last().unwrap_or((&0, &[]));
-            self.rest = rest;
-            *last
-        });
-        u32::from_le_bytes(counts)
+        u32::from_le_bytes(halves.to_le_bytes().map(|half| self.count(half)))
+    }
+
+    /// The count that half a byte says, those before it having been asked for.
+    fn count(&mut self, half: u8) -> u8 {
+        if half != ELSEWHERE {
+            return half.wrapping_add(self.base);
+        }
+        let (last, rest) = self.rest.split_last().unwrap_or((&0, &[]));
+        self.rest = rest;
+        *last
     }
 }
 
@@ -64,28 +66,22 @@ impl<'a> Counts<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Lists<'a> {
     counts: Counts<'a>,
-    group: u64,
-    /// Rows taken of `group`.
-    taken: usize,
+    row: usize,
     positions: &'a [u8],
 }
 
 impl<'a> Lists<'a> {
     pub(super) fn new(section: &'a [u8], rows: u32, base: u8) -> Self {
         let (counts, positions) = Counts::new(section, rows, base);
-        Self { counts, group: 0, taken: GROUP, positions }
+        Self { counts, row: 0, positions }
     }
 
     /// The positions of the next row; `None` where the section ends before it does.
     pub(super) fn next(&mut self) -> Option<PositionRow<'a>> {
-        if self.taken == GROUP {
-            let [low, high] = self.counts.next_group()?.map(u64::from);
-            self.group = low | high << 32;
-            self.taken = 0;
-        }
-        let count = self.group as u8;
-        self.group >>= 8;
-        self.taken += 1;
+        let group = u32::from_le_bytes(*self.counts.groups.get(self.row / GROUP)?);
+        let half = group >> (self.row % 4 * 8) >> (self.row / 4 % 2 * 4) & 15;
+        self.row += 1;
+        let count = self.counts.count(half as u8);
         let (positions, rest) = self.positions.split_at_checked(count.into())?;
         self.positions = rest;
         Some(PositionRow { positions })
@@ -102,12 +98,8 @@ pub struct PositionRow<'a> {
 impl PositionRow<'_> {
     /// Sets the bits of what is kept in `masks`, and of weights −1 in `signs`, which are all 0.
     pub(super) fn read(self, masks: &mut [u32], signs: &mut [u32]) {
-        for (input, weight) in self {
-            let (word, bit) = (input as usize / WORD, bit_of(input as usize % WORD));
-            if let (Some(mask), Some(signs)) = (masks.get_mut(word), signs.get_mut(word)) {
-                *mask |= 1 << bit;
-                *signs |= u32::from(weight < 0) << bit;
-            }
+        for position in self.positions {
+            toggle(masks, signs, usize::from(position % 128), u32::from(position / 128));
         }
     }
 }

@@ -40,9 +40,9 @@ impl<'a> Reader<'a> {
         // The count says nothing that the stream does not: what is left of its last byte is no code.
         let bytes = bytes.get(HEADER..).unwrap_or_default();
         let parameter = u32::from(parameter.min(super::MAX_RICE_PARAMETER));
-        let mut reader = Self { bytes, next: 0, window: 0, bits: 0, parameter, flat: 0 };
-        reader.flat = reader.gap().unwrap_or(NONE_LEFT);
-        reader
+        let reader = Self { bytes, next: 0, window: 0, bits: 0, parameter, flat: 0 };
+        let (reader, gap) = reader.late_gap();
+        Self { flat: gap.unwrap_or(NONE_LEFT), ..reader }
     }
 
     /// The kept weight that the reader stands at; `None` after the last.
@@ -109,14 +109,18 @@ impl<'a> Reader<'a> {
         if let Some(gap) = self.gap_in_window() {
             return Some(gap);
         }
-        self.refill();
-        if let Some(gap) = self.gap_in_window() {
-            return Some(gap);
-        }
         // By value: a loop can then keep the reader in registers.
-        let (reader, gap) = self.clone().long_gap();
+        let (reader, gap) = self.clone().late_gap();
         *self = reader;
         gap
+    }
+
+    /// A code that does not lie in the window whole, and the reader after it.
+    #[inline(never)]
+    fn late_gap(mut self) -> (Self, Option<u32>) {
+        self.refill();
+        let gap = self.gap_in_window().or_else(|| self.long_gap());
+        (self, gap)
     }
 
     /// The same where the code lies in the window whole.
@@ -138,17 +142,14 @@ impl<'a> Reader<'a> {
         (1 << self.parameter) - 1
     }
 
-    /// A code that goes on beyond the window, and the reader after it.
-    #[inline(never)]
-    fn long_gap(mut self) -> (Self, Option<u32>) {
-        let gap = self.long_quotient().and_then(|quotient| {
-            self.refill();
-            let low = self.window & self.low_bits();
-            self.bits = self.bits.checked_sub(self.parameter)?;
-            self.window >>= self.parameter;
-            Some(quotient.min(u32::MAX >> self.parameter) << self.parameter | low)
-        });
-        (self, gap)
+    /// A code that goes on beyond the window.
+    fn long_gap(&mut self) -> Option<u32> {
+        let quotient = self.long_quotient()?;
+        self.refill();
+        let low = self.window & self.low_bits();
+        self.bits = self.bits.checked_sub(self.parameter)?;
+        self.window >>= self.parameter;
+        Some(quotient.min(u32::MAX >> self.parameter) << self.parameter | low)
     }
 
     fn long_quotient(&mut self) -> Option<u32> {

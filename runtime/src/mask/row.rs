@@ -9,7 +9,7 @@ use super::values::Drawn;
 use super::values::{LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
 use crate::family::Family;
-use crate::layer::Source;
+use crate::layer::{Source, Weights};
 use crate::random::{Generator, RowWords, WORD, bit_of, input_at, mask_planes, seeded_mask_word};
 
 /// Where mask word `word` of `row` stands among the words of a raw section.
@@ -90,14 +90,7 @@ impl<'a> Rows<'a> {
         let (words, first) = (weights.words(), self.layer.first);
         let masks = match &mut self.masks {
             LayerMasks::Full => MaskWords::Full,
-            LayerMasks::Raw(masks) => {
-                let start = raw_index(weights.rows, words, row, 0) as usize;
-                let lone = row & 1 == 0 && row + 1 == weights.rows;
-                MaskWords::Raw(RawWords {
-                    words: masks.get(start..).unwrap_or(&[]),
-                    step_log2: u32::from(!lone),
-                })
-            }
+            LayerMasks::Raw(masks) => MaskWords::Raw(RawWords::new(masks, weights, row)),
             LayerMasks::Seeded { planes, density } if Family::SeededMasks.is_linked() => {
                 MaskWords::Seeded {
                     planes: planes.map(|plane| plane.row(first, row, words)),
@@ -160,28 +153,41 @@ impl<'a> Rows<'a> {
         (mask[0], signs[0])
     }
 
-    /// Mask and sign words of the row that stands next from word `first` on, as many as both slices hold;
-    /// unused bits of masks are 0. A row is read from its first word on, one of
-    /// [`Encoding::SignedGaps`] or `SignedPositions` at once.
+    /// Mask words, and sign words where signs are drawn, of the row that stands next from word `first` on,
+    /// as many as both slices hold; unused bits of masks are 0. A row is read from its first word on, one
+    /// of [`Encoding::SignedGaps`] or `SignedPositions` at once.
     pub(crate) fn read_words(&mut self, first: u32, masks: &mut [u32], signs: &mut [u32]) {
         let (weights, row) = (self.layer.weights, self.row);
         let words = weights.words();
-        let signs_of = match &self.values {
-            LayerValues::Signs(generator) => Some(generator),
-            LayerValues::Magnitudes([generator, ..]) if Family::Magnitudes.is_linked() => {
-                Some(generator)
-            }
-            _ => None,
-        };
-        if let Some(generator) = signs_of {
+        if let Some(generator) = self.values.signs() {
             let drawn = generator.row(self.layer.first, row, words);
-            let signs = signs.iter_mut();
-            (first..).zip(signs).for_each(|(word, signs)| *signs = drawn.word(word));
-        } else {
-            signs.fill(0);
+            (first..).zip(&mut *signs).for_each(|(word, signs)| *signs = drawn.word(word));
         }
-        let count = masks.len() as u32;
         match &mut self.masks {
+            LayerMasks::Full => masks.fill(u32::MAX),
+            LayerMasks::Raw(section) => {
+                let raw = RawWords::new(section, weights, row);
+                (first..).zip(&mut *masks).for_each(|(word, mask)| *mask = raw.word(word));
+            }
+            LayerMasks::Seeded { planes, density } if Family::SeededMasks.is_linked() => {
+                let planes = planes.map(|plane| plane.row(self.layer.first, row, words));
+                for (word, mask) in (first..).zip(&mut *masks) {
+                    *mask = seeded_mask_word(&planes, *density, word);
+                }
+            }
+            LayerMasks::Rice(reader) if Family::Rice.is_linked() => {
+                masks.fill(0);
+                let row = row.wrapping_mul(weights.inputs);
+                let start = row.wrapping_add(first * WORD as u32);
+                let end = start.saturating_add((masks.len() * WORD) as u32);
+                reader.visit(end.min(row.saturating_add(weights.inputs)), |flat| {
+                    // What was not read before the start is beyond all words.
+                    let input = flat.wrapping_sub(start) as usize;
+                    if let Some(mask) = masks.get_mut(input / WORD) {
+                        *mask |= 1 << bit_of(input % WORD);
+                    }
+                });
+            }
             LayerMasks::Gaps(bytes) if Family::Gaps.is_linked() => {
                 masks.fill(0);
                 signs.fill(0);
@@ -197,41 +203,57 @@ impl<'a> Rows<'a> {
                     list.read(masks, signs);
                 }
             }
-            LayerMasks::Full => masks.fill(u32::MAX),
-            LayerMasks::Raw(section) => {
-                let start = raw_index(weights.rows, words, row, first) as usize;
-                let section = section.get(start..).unwrap_or(&[]);
-                let lone = row & 1 == 0 && row + 1 == weights.rows;
-                let step = if lone { 1 } else { 2 };
-                for (at, mask) in masks.iter_mut().enumerate() {
-                    *mask = section.get(at * step).map_or(0, |bytes| u32::from_le_bytes(*bytes));
-                }
-            }
-            LayerMasks::Seeded { planes, density } if Family::SeededMasks.is_linked() => {
-                let planes = planes.map(|plane| plane.row(self.layer.first, row, words));
-                for (word, mask) in (first..).zip(masks.iter_mut()) {
-                    *mask = seeded_mask_word(&planes, *density, word);
-                }
-            }
-            LayerMasks::Rice(reader) if Family::Rice.is_linked() => {
-                let row_start = row.wrapping_mul(weights.inputs);
-                let start = row_start.wrapping_add(first * WORD as u32);
-                RiceRow::skip(reader, start);
-                masks.fill(0);
-                let end = start.saturating_add(count * WORD as u32);
-                reader.visit(end.min(row_start.saturating_add(weights.inputs)), |flat| {
-                    let input = flat.wrapping_sub(start) as usize;
-                    if let Some(mask) = masks.get_mut(input / WORD) {
-                        *mask |= 1 << bit_of(input % WORD);
-                    }
-                });
-            }
             _ => masks.fill(0),
         }
-        if first + count == words
+        if first + masks.len() as u32 == words
             && let Some(last) = masks.last_mut()
         {
             *last &= self.tail;
+        }
+    }
+
+    /// Calls `each` with the kept weights of the next row as `(input, weight)`, in no promised order; both
+    /// of a bridge of [`Encoding::SignedGaps`] too. In little flash.
+    pub(crate) fn visit(&mut self, each: &mut dyn FnMut(usize, i32)) {
+        if let LayerMasks::Gaps(bytes) = &mut self.masks
+            && Family::Gaps.is_linked()
+        {
+            if let Some((lists, rest)) = GapRow::split(bytes) {
+                *bytes = rest;
+                lists.for_each(|(input, weight)| each(input as usize, weight));
+            }
+            return self.end_row();
+        }
+        // Four words are a row of positions, which is read at once.
+        const BLOCK: usize = 4;
+        let words = self.layer.weights.words() as usize;
+        for first in (0..words).step_by(BLOCK) {
+            let (mut masks, mut signs) = ([0; BLOCK], [0; BLOCK]);
+            let count = (words - first).min(BLOCK);
+            let masks = masks.get_mut(..count).unwrap_or_default();
+            let signs = signs.get_mut(..count).unwrap_or_default();
+            self.read_words(first as u32, masks, signs);
+            self.visit_words(first, masks, signs, each);
+        }
+        self.end_row();
+    }
+
+    /// The same of mask words of the row that stands next from word `first` on, and of their sign words.
+    pub(crate) fn visit_words(
+        &self,
+        first: usize,
+        masks: &[u32],
+        signs: &[u32],
+        each: &mut dyn FnMut(usize, i32),
+    ) {
+        for ((mask, signs), word) in masks.iter().zip(signs).zip(first..) {
+            let mut mask = *mask;
+            while mask != 0 {
+                let bit = mask.trailing_zeros();
+                mask &= mask - 1;
+                let input = word * WORD + input_at(bit) as usize;
+                each(input, self.weight(input as u32, signs >> bit & 1 == 1));
+            }
         }
     }
 
@@ -255,7 +277,7 @@ impl<'a> Rows<'a> {
     }
 
     /// The weight of `input` in the row that stands next, whose sign bit is `minus`.
-    pub(crate) fn weight(&self, input: u32, minus: bool) -> i32 {
+    fn weight(&self, input: u32, minus: bool) -> i32 {
         let (weights, row) = (self.layer.weights, self.row);
         let sign = if minus { -1 } else { 1 };
         match &self.values {
@@ -353,6 +375,16 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Turns a weight's bit round in `masks`, and sets it in `signs` if `sign` is 1.
+#[inline(never)]
+pub(super) fn toggle(masks: &mut [u32], signs: &mut [u32], input: usize, sign: u32) {
+    let (word, bit) = (input / WORD, bit_of(input % WORD));
+    if let (Some(mask), Some(signs)) = (masks.get_mut(word), signs.get_mut(word)) {
+        *mask ^= 1 << bit;
+        *signs |= sign << bit;
+    }
+}
+
 /// The kept weights of one row as `(input, weight)`, each input at most once except for bridges of
 /// [`Encoding::SignedGaps`], in no promised order.
 #[derive(Clone, Debug)]
@@ -411,7 +443,15 @@ pub(crate) struct RawWords<'a> {
     step_log2: u32,
 }
 
-impl RawWords<'_> {
+impl<'a> RawWords<'a> {
+    /// Those of `row`, of the words of all rows.
+    #[inline(always)]
+    fn new(words: &'a [[u8; 4]], weights: Weights, row: u32) -> Self {
+        let start = raw_index(weights.rows, weights.words(), row, 0) as usize;
+        let lone = row & 1 == 0 && row + 1 == weights.rows;
+        Self { words: words.get(start..).unwrap_or(&[]), step_log2: u32::from(!lone) }
+    }
+
     /// Mask word `word` of the row.
     #[inline(always)]
     pub(crate) fn word(self, word: u32) -> u32 {

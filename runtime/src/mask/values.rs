@@ -47,6 +47,16 @@ impl<'a> LayerValues<'a> {
         }
     }
 
+    /// What gives the signs, where they are drawn.
+    #[inline(always)]
+    pub(super) fn signs(&self) -> Option<&Generator> {
+        match self {
+            Self::Signs(signs) => Some(signs),
+            Self::Magnitudes([signs, ..]) if Family::Magnitudes.is_linked() => Some(signs),
+            _ => None,
+        }
+    }
+
     pub(super) fn row(&self, layer: &LayerWeights<'a>, row: u32) -> Values<'a> {
         let (first, words) = (layer.first, layer.weights.words());
         let drawn = match *self {

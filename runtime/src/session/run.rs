@@ -4,7 +4,9 @@ use core::ops::Range;
 
 use crate::artifact::{Model, Op, Step};
 use crate::family::Family;
-use crate::kernel::{Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target};
+use crate::kernel::{
+    Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target, disjoint,
+};
 use crate::layer::{Depthwise, Element, Layer, TensorId};
 use crate::plan::JOINED;
 
@@ -69,13 +71,13 @@ impl<'a> Runner<'_, 'a> {
             (Layer::Depthwise(layer), Some(_)) if Family::Depthwise.is_linked() => {
                 self.run_depthwise::<K>(layer, op, x, y, scratch)?;
             }
-            (Layer::Pool(pool), _) if Family::Pool.is_linked() => K::pool(pool, self.arena, x, y),
+            (Layer::Pool(pool), _) if Family::Pool.is_linked() => K::pool(pool, self.arena, &x, &y),
             (Layer::Add(add), _) if Family::Add.is_linked() => {
-                K::add(add, self.arena, x, self.model.placed(add.right)?, y);
+                K::add(add, self.arena, &x, &self.model.placed(add.right)?, &y);
             }
             (Layer::Relayout(_), _) if Family::Relayout.is_linked() => {
                 if x != y {
-                    K::relayout(self.arena, x, y);
+                    K::relayout(self.arena, &x, &y);
                 }
             }
             _ => return None,
@@ -127,15 +129,10 @@ impl<'a> Runner<'_, 'a> {
                 if id == layer.output { part } else { map.channels(first, count) }
             };
             let (left, right) = (of_sum(add.left, left), of_sum(add.right, right));
-            K::add(add, self.arena, left, right, y.channels(first, count));
+            K::add(add, self.arena, &left, &right, &y.channels(first, count));
         }
         Some(())
     }
-}
-
-/// Three pieces of the arena that share no byte.
-fn disjoint(arena: &mut [u8], ranges: [Range<usize>; 3]) -> Option<[&mut [u8]; 3]> {
-    arena.get_disjoint_mut(ranges).ok()
 }
 
 fn words(scratch: &mut [u8]) -> Option<&mut [u32]> {

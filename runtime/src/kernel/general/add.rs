@@ -8,7 +8,7 @@ use crate::layer::Add;
 /// without a long multiplication need.
 const LOW: u32 = 12;
 
-pub(super) fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
+pub(super) fn add(add: &Add, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) {
     let Some((scales, shift)) = add.fixed_point() else { return };
     let low_bits = (1 << LOW) - 1;
     let (upper, lower) = (scales.map(|scale| scale >> LOW), scales.map(|scale| scale & low_bits));

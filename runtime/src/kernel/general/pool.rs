@@ -4,10 +4,10 @@ use crate::kernel::Placed;
 use crate::kernel::reference::average;
 use crate::layer::{Pool, PoolKind};
 
-pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
     for channel in 0..y.planes.channels {
         for row in 0..y.planes.rows() {
-            windows(pool, memory, &x, &y, channel, row);
+            windows(pool, memory, x, y, channel, row);
         }
     }
 }

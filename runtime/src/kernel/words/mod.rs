@@ -65,11 +65,11 @@ impl Kernels for Words {
         Some(())
     }
 
-    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+    fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
         pool::pool(pool, memory, x, y);
     }
 
-    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
+    fn add(add: &Add, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) {
         General::add(add, memory, left, right, y);
     }
 }

@@ -7,7 +7,7 @@ use crate::layer::{Pool, PoolKind, Window};
 /// The highest bit of each byte, which no activation uses.
 const TOP: u32 = 0x8080_8080;
 
-pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
     let halving = pool.window == Window::square(2, 2, 0) && pool.kind == PoolKind::Max;
     for channel in 0..y.planes.channels {
         for row in 0..y.planes.rows() {
@@ -21,7 +21,7 @@ pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
                     halve(memory, upper, lower, to, y.planes.width);
                 }
             } else {
-                windows(pool, memory, &x, &y, channel, row);
+                windows(pool, memory, x, y, channel, row);
             }
         }
     }

@@ -3,19 +3,17 @@
 use core::arch::naked_asm;
 
 use super::holds;
-use crate::kernel::{General, Kernels, Placed};
+use crate::epilogue::HALF;
+use crate::kernel::{General, Kernels, Placed, Planes};
 use crate::layer::Add;
 
-pub(super) fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
-    let rule = equal_steps(add).or_else(|| scaled(add));
-    let done = rule.and_then(|rule| rows(rule, memory, &left, &right, &y));
-    if done.is_none() {
+pub(super) fn add(add: &Add, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) {
+    if rule(add).and_then(|rule| rows(&rule, memory, [left, right, y])).is_none() {
         General::add(add, memory, left, right, y);
     }
 }
 
 /// A rule as one of the routines has it.
-#[derive(Clone, Copy)]
 struct Rule {
     constants: [u32; 4],
     routine: unsafe extern "C" fn(*const u8, *const u8, *mut u8, *mut u8, &[u32; 4]),
@@ -26,33 +24,30 @@ fn bytes(byte: u8) -> u32 {
     u32::from(byte) * 0x0101_0101
 }
 
-/// Scales of 1: left and right and a whole number.
-fn equal_steps(add: &Add) -> Option<Rule> {
+/// Scales of 1 are left and right and a whole number. Others are in units of 2⁻¹⁶ (2⁻¹⁵ and every input
+/// doubled), so that an output is the upper half of a register: exact where the scales have no finer
+/// digits, as none above 2⁻⁵ has.
+fn rule(add: &Add) -> Option<Rule> {
     const ONE: i32 = 1 << 24;
-    let ([ONE, ONE], shift) = add.fixed_point()? else { return None };
-    let whole = (shift + (1 << 23)) >> 24;
-    let part = |value: i64| bytes(value.clamp(0, 255) as u8);
-    let constants = [part(-whole), part(whole), bytes(127), bytes(add.low)];
-    Some(Rule { constants, routine: add_equal_steps })
-}
-
-/// Scales in units of 2⁻¹⁶ (2⁻¹⁵ and every input doubled), so that an output is the upper half of a
-/// register: exact where the scales have no finer digits, as none above 2⁻⁵ has.
-fn scaled(add: &Add) -> Option<Rule> {
     /// Inputs times scales are at most 2·127·2¹⁶ below this.
-    const LIMIT: i64 = 1 << 30;
+    const LIMIT: u32 = 1 << 30;
     let (scales, shift) = add.fixed_point()?;
-    let shift = (shift + (1 << 23)) >> 8;
-    [0, 1].into_iter().find_map(|doubled| {
-        let [left, right] = scales.map(|scale| {
-            let units = scale >> (8 + doubled);
-            i16::try_from(units).ok().filter(|_| units << (8 + doubled) == scale)
-        });
-        let scales = u32::from(left? as u16) | u32::from(right? as u16) << 16;
-        let fits = (-LIMIT..LIMIT).contains(&shift);
-        let constants = [scales, shift as u32, doubled, bytes(add.low)];
-        fits.then_some(Rule { constants, routine: add_scaled })
-    })
+    // |shift| < 2⁴¹.
+    let units = (shift + HALF) >> 8;
+    let shift = i32::try_from(units).ok().filter(|shift| shift.unsigned_abs() < LIMIT)?;
+    let low = bytes(add.low);
+    if scales == [ONE, ONE] {
+        let whole = shift >> 16;
+        let part = |value: i32| bytes(value.clamp(0, 255) as u8);
+        let constants = [part(-whole), part(whole), bytes(127), low];
+        return Some(Rule { constants, routine: add_equal_steps });
+    }
+    let right = if scales.iter().all(|scale| i16::try_from(scale >> 8).is_ok()) { 8 } else { 9 };
+    let halves = scales.map(|scale| scale >> right);
+    let exact = |at: usize| scales[at] == halves[at] << right && i16::try_from(halves[at]).is_ok();
+    let constants =
+        [halves[0] as u32 & 0xffff | (halves[1] as u32) << 16, shift as u32, right - 8, low];
+    (exact(0) && exact(1)).then_some(Rule { constants, routine: add_scaled })
 }
 
 /// Adds four bytes at a time until the end of the sums, which is not their start. The constants: what
@@ -146,58 +141,37 @@ unsafe extern "C" fn add_scaled(
 }
 
 /// Adds row by row, or all at once where the three are laid out alike: their halos are sums of halos
-/// then, until the caller fills them. `None` where a map does not lie in `memory`.
-fn rows(rule: Rule, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) -> Option<()> {
-    let shape = |map: &Placed| {
-        let planes = map.planes;
-        (planes.channels, planes.rows(), planes.row_bytes(), planes.pad)
-    };
-    let maps = [left, right, y];
-    if !maps.into_iter().all(|map| holds(memory, map)) {
-        return None;
+/// then, until the caller fills them. `None` where a map does not lie in `memory`, and where rows are no
+/// whole words.
+fn rows(rule: &Rule, memory: &mut [u8], maps: [&Placed; 3]) -> Option<()> {
+    let y = maps[2].planes;
+    let [mut channels, mut rows, mut bytes] = [y.channels, y.rows(), y.row_bytes()];
+    let (mut alike, mut fit) = (true, true);
+    for map in maps {
+        let size = [map.planes.channels, map.planes.rows(), map.planes.row_bytes()];
+        alike &= Planes { zero_point: y.zero_point, ..map.planes } == y;
+        fit &= size[0] >= channels && size[1] >= rows && size[2] >= bytes && holds(memory, map);
     }
-    if maps.into_iter().all(|map| shape(map) == shape(y)) {
-        return run(rule, memory, maps.map(|map| map.start), y.planes.len());
-    }
-    let within = |map: &Placed| {
-        let ((channels, rows, bytes, _), whole) = (shape(y), shape(map));
-        channels <= whole.0 && rows <= whole.1 && bytes <= whole.2
-    };
-    if !maps.into_iter().all(within) {
-        return None;
-    }
-    for channel in 0..y.planes.channels {
-        for row in 0..y.planes.rows() {
-            let starts = maps.map(|map| map.row_start(channel, row));
-            run(rule, memory, starts, y.planes.row_bytes())?;
+    if alike {
+        [channels, rows, bytes] = [1, 1, y.len()];
+        // What is less than a word behind a halo's beginning is filled afterwards.
+        if y.pad > 0 {
+            bytes &= !3;
         }
     }
-    Some(())
-}
-
-/// Adds `bytes` bytes; the last start is that of the sums. `None` where they do not lie in `memory`.
-#[inline(always)]
-fn run(rule: Rule, memory: &mut [u8], starts: [usize; 3], bytes: usize) -> Option<()> {
-    let ends = starts.map(|start| start.checked_add(bytes));
-    if !ends.into_iter().all(|end| end.is_some_and(|end| end <= memory.len())) {
+    if !fit || bytes % 4 != 0 || bytes == 0 {
         return None;
     }
     let base = memory.as_mut_ptr();
-    // SAFETY: `bytes` bytes from each start on lie inside of `memory`.
-    let [left, right, sums] = starts.map(|start| unsafe { base.add(start) });
-    let whole = bytes & !3;
-    if whole > 0 {
-        // SAFETY: `whole` bytes of each were checked; no alignment is assumed.
-        unsafe { (rule.routine)(left, right, sums, sums.add(whole), &rule.constants) };
-    }
-    for at in whole..bytes {
-        let mut sum = [0; 4];
-        // SAFETY: one byte of each at `at` was checked; the words have four of their own.
-        unsafe {
-            let word = |map: *mut u8| [map.add(at).read(), 0, 0, 0];
-            let (left, right, out) = (word(left), word(right), sum.as_mut_ptr());
-            (rule.routine)(left.as_ptr(), right.as_ptr(), out, out.add(4), &rule.constants);
-            sums.add(at).write(sum[0]);
+    for channel in 0..channels {
+        for row in 0..rows {
+            let start = |map: &Placed| if alike { map.start } else { map.row_start(channel, row) };
+            // SAFETY: `memory` holds all maps, whose rows have as many bytes and more; no alignment is
+            // assumed.
+            unsafe {
+                let [left, right, sums] = maps.map(|map| base.add(start(map)));
+                (rule.routine)(left, right, sums, sums.add(bytes), &rule.constants);
+            }
         }
     }
     Some(())

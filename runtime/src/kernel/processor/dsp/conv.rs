@@ -191,7 +191,7 @@ fn run_lone(walk: &mut Walk, program: Program, at: usize, mut channel: Channel, 
 /// suffice.
 #[inline(always)]
 fn channel(conv: &Convolution, done: usize) -> Option<Channel> {
-    let affine = conv.epilogue.row(conv.first + done);
+    let affine = conv.epilogue.row_inline(conv.first + done);
     match quick(affine) {
         Some((scale, shift)) => {
             let rule = if conv.low == 0 { QUICK } else { QUICK_ABOVE };

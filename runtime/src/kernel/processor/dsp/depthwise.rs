@@ -24,7 +24,6 @@ pub(super) fn depthwise(
     memory: &mut [u8],
     maps: &Channelwise,
 ) -> Option<()> {
-    maps.pieces(memory, 0)?;
     let Some(layer) = Layer::new(conv, memory, maps) else {
         return General::depthwise(conv, memory, maps);
     };
@@ -61,8 +60,6 @@ struct Layer {
     width: usize,
     height: usize,
     copy: PlaneCopy,
-    even_rows: PlaneCopy,
-    odd_rows: PlaneCopy,
     /// Where windows step down by two: the taps that read even rows of the input, and odd ones.
     by_row: Option<[u32; 2]>,
     /// The quicker way over some maps.
@@ -72,6 +69,7 @@ struct Layer {
 
 impl Layer {
     /// `None` where weights, windows or maps have no such form.
+    #[inline(never)]
     fn new(conv: &Convolution, memory: &[u8], maps: &Channelwise) -> Option<Self> {
         let (copy, to) = (&maps.copy.planes, &maps.y.planes);
         let Window { kernel, stride, padding } = *conv.window;
@@ -91,7 +89,6 @@ impl Layer {
                 (reach, input) = (reach.max(tap), input + 1);
             }
         }
-        let copies = PlaneCopy::new(&maps.x.planes, copy);
         let layer = Self {
             table,
             corner: copy.corner(top, left)?,
@@ -99,9 +96,7 @@ impl Layer {
             stride: to.stride(),
             width: to.width,
             height: to.height,
-            copy: copies,
-            even_rows: copies.every_other(0),
-            odd_rows: copies.every_other(1),
+            copy: PlaneCopy::new(&maps.x.planes, copy),
             by_row: (down == 2).then_some(by_row),
             flat: Flat::new(conv.window, &maps.x.planes, to, maps.lists.clone()),
             handlers: window::handlers(),
@@ -113,19 +108,14 @@ impl Layer {
         // What lies behind a narrow row is put back as a word.
         let behind = if beyond > 0 { size_of::<u32>() } else { 0 };
         let written = to.row_start(to.channels.checked_sub(1)?, last_row) + to.width + behind;
-        let fits = maps.x.planes.bands == 1
-            && to.bands == 1
+        let ends = [maps.copy.start + read.max(copy.len()), maps.lists.end, maps.y.start + written];
+        let fits = (maps.x.planes.bands, to.bands) == (1, 1)
             && !(maps.x.planes.split || to.split)
             && maps.x.planes.channels >= to.channels
             && to.width > 0
             && holds(memory, &maps.x)
             && holds(memory, &maps.y)
-            && maps.copied.end <= memory.len()
-            && maps.lists.end <= memory.len()
-            && copy.len() <= maps.copied.len()
-            && maps.copied.start == maps.copy.start
-            && maps.copy.start + read <= memory.len()
-            && maps.y.start + written <= memory.len();
+            && ends.into_iter().all(|end| end <= memory.len());
         fits.then_some(layer)
     }
 
@@ -133,7 +123,8 @@ impl Layer {
     ///
     /// # Safety
     /// `base` is the memory that [`Layer::new`] was called with, for the same maps.
-    #[inline(always)]
+    #[cfg_attr(not(seedmask_small), inline(always))]
+    #[cfg_attr(seedmask_small, inline(never))]
     unsafe fn make(
         &self,
         conv: &mut Convolution,
@@ -142,7 +133,7 @@ impl Layer {
         channel: usize,
         frame: &mut MaybeUninit<Frame>,
     ) {
-        let affine = conv.epilogue.row(conv.first + channel);
+        let affine = conv.epilogue.row_inline(conv.first + channel);
         let (mask, signs) = conv.rows.next_word();
         // SAFETY: `new` saw that the maps lie in memory.
         unsafe {
@@ -164,9 +155,12 @@ impl Layer {
                 flat.sums(run, x.add(taps.offset), y);
             } else {
                 let copy = base.add(maps.copy.start);
+                let every_other;
                 let rows = match self.by_row {
-                    Some([_, odd]) if mask & odd == 0 => &self.even_rows,
-                    Some([even, _]) if mask & even == 0 => &self.odd_rows,
+                    Some([even, odd]) if mask & even == 0 || mask & odd == 0 => {
+                        every_other = self.copy.every_other((mask & odd != 0).into());
+                        &every_other
+                    }
                     _ => &self.copy,
                 };
                 rows.plane(from, copy);
@@ -207,12 +201,12 @@ impl Layer {
     unsafe fn fill(&self, y: *mut u8, value: u8) {
         // SAFETY: all rows are inside of the plane.
         unsafe {
-            if self.stride == self.width {
-                y.write_bytes(value, self.width * self.height);
-                return;
-            }
-            for row in 0..self.height {
-                y.add(row * self.stride).write_bytes(value, self.width);
+            let (rows, bytes) = match self.stride == self.width {
+                true => (1, self.width * self.height),
+                false => (self.height, self.width),
+            };
+            for row in 0..rows {
+                y.add(row * self.stride).write_bytes(value, bytes);
             }
         }
     }
@@ -231,37 +225,30 @@ impl Layer {
             let narrow = self.width < COLUMNS;
             let behind = y.add(last * self.stride + self.width).cast::<u32>();
             let saved = if narrow { behind.read_unaligned() } else { 0 };
-            self.rows(run, x, y, self.height / 2);
-            if self.height % 2 == 1 && last > 0 {
+            // Pairs of rows; with none the only row of the map.
+            let (mut first, mut pairs) = (0, self.height / 2);
+            loop {
+                let (below, y_below) = if pairs == 0 { (0, 0) } else { (self.down, self.stride) };
+                let (x, y) = (x.add(first * self.down), y.add(first * self.stride));
+                (*run).y_below = y_below;
+                (*run).x_step = 2 * below;
+                (*run).x = x;
+                (*run).x_below = x.add(below);
+                (*run).x_back = pairs * 2 * below;
+                (*run).x_end = x.add(pairs * 2 * below);
+                (*run).y = y;
+                (*run).y_back = pairs * 2 * y_below;
+                (*run).left = self.width as i32 - COLUMNS as i32;
+                window::run(run);
+                if pairs == 0 || first + 2 * pairs > last {
+                    break;
+                }
                 // The last row together with the one before, once more.
-                let before = last - 1;
-                self.rows(run, x.add(before * self.down), y.add(before * self.stride), 1);
+                (first, pairs) = (last - 1, 1);
             }
             if narrow {
                 behind.write_unaligned(saved);
             }
-        }
-    }
-
-    /// Makes pairs of rows; with none the only row of the map.
-    ///
-    /// # Safety
-    /// As for [`Layer::sums`].
-    #[inline(always)]
-    unsafe fn rows(&self, run: *mut Run, x: *const u8, y: *mut u8, pairs: usize) {
-        let (below, y_below) = if pairs == 0 { (0, 0) } else { (self.down, self.stride) };
-        // SAFETY: the caller's.
-        unsafe {
-            (*run).y_below = y_below;
-            (*run).x_step = 2 * below;
-            (*run).x = x;
-            (*run).x_below = x.add(below);
-            (*run).x_back = pairs * 2 * below;
-            (*run).x_end = x.add(pairs * 2 * below);
-            (*run).y = y;
-            (*run).y_back = pairs * 2 * y_below;
-            (*run).left = self.width as i32 - COLUMNS as i32;
-            window::run(run);
         }
     }
 

@@ -120,16 +120,15 @@ impl Flat {
         // SAFETY: `new` saw that there is room for each copy.
         unsafe {
             let first = *self.column.get_unchecked(mask.leading_zeros() as usize & 31) as usize;
-            if mask & !self.columns.get_unchecked(first).0 == 0 {
-                self.copy_for(first, from, base);
-            } else if self.pays {
-                for (column, (bits, _)) in self.columns.iter().enumerate().take(self.count) {
-                    if mask & bits != 0 {
-                        self.copy_for(column, from, base);
-                    }
+            let columns = match mask & !self.columns.get_unchecked(first).0 {
+                0 => first..first + 1,
+                _ if self.pays => 0..self.count,
+                _ => return None,
+            };
+            for column in columns {
+                if mask & self.columns.get_unchecked(column).0 != 0 {
+                    self.copy_for(column, from, base);
                 }
-            } else {
-                return None;
             }
             Some(base.add(self.range.start + self.corner))
         }

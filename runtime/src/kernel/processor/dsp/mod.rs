@@ -61,15 +61,15 @@ impl Kernels for Dsp {
         depthwise::depthwise(conv, memory, maps)
     }
 
-    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+    fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
         pool::pool(pool, memory, x, y);
     }
 
-    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
+    fn add(add: &Add, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) {
         add::add(add, memory, left, right, y);
     }
 
-    fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
+    fn relayout(memory: &mut [u8], x: &Placed, y: &Placed) {
         rows::relayout(memory, x, y);
     }
 }

@@ -1,18 +1,18 @@
 //! Pools: the maximum of 2×2 windows, and averages over whole maps.
 
-use core::arch::{asm, naked_asm};
+use core::arch::naked_asm;
 
 use super::holds;
 use crate::kernel::reference::average;
 use crate::kernel::{BANDS, General, Kernels, Placed};
 use crate::layer::{Pool, PoolKind, Window};
 
-pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
+pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
     let halving = pool.window == Window::square(2, 2, 0) && pool.kind == PoolKind::Max;
     let whole = pool.kind == PoolKind::Average && (y.planes.height, y.planes.width) == (1, 1);
     let done = match () {
-        () if halving && x.planes.bands == y.planes.bands => halve(memory, &x, &y),
-        () if whole && pool.window.padding == [0; 4] => means(pool, memory, &x, &y),
+        () if halving && x.planes.bands == y.planes.bands => halve(memory, x, y),
+        () if whole && pool.window.padding == [0; 4] => means(pool, memory, x, y),
         () => None,
     };
     if done.is_none() {
@@ -20,80 +20,44 @@ pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
     }
 }
 
-/// The larger byte of each pair.
-#[inline(always)]
-fn max4(a: u32, b: u32) -> u32 {
-    let most;
-    // SAFETY: registers only.
-    unsafe {
-        asm!(
-            cpu!(),
-            "usub8 {most}, {a}, {b}",
-            "sel {most}, {a}, {b}",
-            a = in(reg) a,
-            b = in(reg) b,
-            most = out(reg) most,
-            options(pure, nomem, nostack),
-        );
-    }
-    most
-}
-
-/// Maximum over 2×2, stride 2; `None` where a map does not lie in `memory` or is banded at an
-/// address that is no multiple of 4.
+/// Maximum over 2×2, stride 2; `None` where a map does not lie in `memory`, and where it is banded and
+/// a row of outputs is no two columns or begins at an address that is no multiple of 4.
 fn halve(memory: &mut [u8], x: &Placed, y: &Placed) -> Option<()> {
     let (from, to) = (&x.planes, &y.planes);
+    let banded = from.bands == usize::from(BANDS);
+    let block = if banded { 2 } else { 4 };
+    let whole = to.width.is_multiple_of(block);
+    let base = memory.as_mut_ptr();
     let fits = to.channels <= from.channels
         && to.width <= from.width / 2
         && to.rows() <= from.rows() / 2
+        && to.width > 0
+        && to.rows() > 0
         && holds(memory, x)
         && holds(memory, y);
-    let banded = from.bands == usize::from(BANDS);
-    let base = memory.as_mut_ptr();
     let starts = base.align_offset(4) == 0 && (x.start | y.start).is_multiple_of(4);
-    if !fits || (banded && !starts) {
+    if !fits || banded && !(whole && starts) {
         return None;
     }
     let step = from.stride();
-    let (mut next_upper, mut next_out) = (x.row_start(0, 0), y.row_start(0, 0));
-    for _ in 0..to.channels {
-        let (mut upper, mut out) = (next_upper, next_out);
-        next_upper += from.plane();
-        next_out += to.plane();
-        let block = if banded { 2 } else { 4 };
-        if to.width.is_multiple_of(block) && to.width > 0 && to.rows() > 0 {
-            // SAFETY: as below, for all rows of the plane.
-            unsafe {
-                let plane = Plane {
-                    x: base.add(upper),
-                    y: base.add(out),
-                    step,
-                    blocks: to.width / block,
-                    x_next: 2 * step - 2 * to.row_bytes(),
-                    y_next: to.stride() - to.row_bytes(),
-                    rows: to.rows(),
-                };
-                if banded {
-                    halve_banded_plane(&plane);
-                } else {
-                    halve_plain_plane(&plane);
-                }
+    for channel in 0..to.channels {
+        // SAFETY: `x` has two rows of at least `2 · width` columns for each row of `y`, and all of both
+        // maps lies inside of `memory`; a banded map's rows begin at multiples of 4.
+        unsafe {
+            let plane = Plane {
+                x: base.add(x.row_start(channel, 0)),
+                y: base.add(y.row_start(channel, 0)),
+                step,
+                blocks: to.width / block,
+                x_next: 2 * step - 2 * to.row_bytes(),
+                y_next: to.stride() - to.row_bytes(),
+                rows: to.rows(),
+            };
+            match banded {
+                true => halve_banded_plane(&plane),
+                false if whole => halve_plain_plane(&plane),
+                false => halve_narrow_plane(&plane, to.width),
             }
-            continue;
-        }
-        for _ in 0..to.rows() {
-            // SAFETY: `x` has two rows of at least `2 · width` columns for this row of `y`, and all of
-            // both maps lies inside of `memory`; a banded map's rows begin at multiples of 4.
-            unsafe {
-                let (a, b, out) = (base.add(upper), base.add(upper + step), base.add(out));
-                if banded {
-                    halve_columns(a.cast(), b.cast(), out.cast(), to.width);
-                } else {
-                    halve_row(a, b, out, to.width);
-                }
-            }
-            upper += 2 * step;
-            out += to.stride();
         }
     }
     Some(())
@@ -219,35 +183,23 @@ unsafe extern "C" fn halve_banded_plane(plane: &Plane) {
     )
 }
 
-/// A row of `width` outputs, each the maximum over two columns, in four bands.
+/// Maximum over 2×2, rows of `width` outputs, byte by byte.
 ///
 /// # Safety
-/// `upper` and `lower` point at `2 · width` words, `out` at `width`; `out` may be at or before `upper`.
-#[inline(always)]
-unsafe fn halve_columns(upper: *const u32, lower: *const u32, out: *mut u32, width: usize) {
-    for column in 0..width {
-        // SAFETY: the caller's; outputs are written behind what was read.
-        unsafe {
-            let (a, b) = (upper.add(2 * column), lower.add(2 * column));
-            let most = max4(max4(a.read(), a.add(1).read()), max4(b.read(), b.add(1).read()));
-            out.add(column).write(most);
+/// As for [`halve_plain_plane`]; the plane needs no block.
+#[inline(never)]
+unsafe fn halve_narrow_plane(plane: &Plane, width: usize) {
+    let (mut upper, mut out) = (plane.x, plane.y);
+    for _ in 0..plane.rows {
+        for _ in 0..width {
+            // SAFETY: the caller's; outputs are written behind what was read.
+            unsafe {
+                let pair = |row: *const u8| row.read().max(row.add(1).read());
+                out.write(pair(upper).max(pair(upper.add(plane.step))));
+                (upper, out) = (upper.add(2), out.add(1));
+            }
         }
-    }
-}
-
-/// The same for one band, byte by byte.
-///
-/// # Safety
-/// `upper` and `lower` point at `2 · width` bytes, `out` at `width`; `out` may be at or before `upper`.
-#[inline(always)]
-unsafe fn halve_row(upper: *const u8, lower: *const u8, out: *mut u8, width: usize) {
-    for column in 0..width {
-        // SAFETY: the caller's; outputs are written behind what was read.
-        unsafe {
-            let pair =
-                |row: *const u8| row.add(2 * column).read().max(row.add(2 * column + 1).read());
-            out.add(column).write(pair(upper).max(pair(lower)));
-        }
+        (upper, out) = (upper.wrapping_add(plane.x_next), out.wrapping_add(plane.y_next));
     }
 }
 

@@ -6,7 +6,7 @@ use super::holds;
 use crate::kernel::{Placed, Planes, copy};
 
 /// As [`crate::kernel::Kernels::relayout`].
-pub(super) fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
+pub(super) fn relayout(memory: &mut [u8], x: &Placed, y: &Placed) {
     let (from, to) = (&x.planes, &y.planes);
     let [x_end, y_end] = [x, y].map(|map| map.start + map.planes.len());
     let alike = (from.width, from.height, from.channels) == (to.width, to.height, to.channels)
@@ -14,8 +14,8 @@ pub(super) fn relayout(memory: &mut [u8], x: Placed, y: Placed) {
         && to.bands == 1
         && !from.split
         && (x_end <= y.start || y_end <= x.start)
-        && holds(memory, &x)
-        && (holds(memory, &y) || y_end <= memory.len());
+        && holds(memory, x)
+        && (holds(memory, y) || y_end <= memory.len());
     if !alike {
         return copy::relayout(memory, x, y);
     }
@@ -80,7 +80,8 @@ impl PlaneCopy {
     ///
     /// # Safety
     /// Both planes lie in memory, with a row at least, and share no byte.
-    #[inline(always)]
+    #[cfg_attr(not(seedmask_small), inline(always))]
+    #[cfg_attr(seedmask_small, inline(never))]
     pub(super) unsafe fn plane(&self, from: *const u8, to: *mut u8) {
         let &Self { from_stride, to_stride, width, rows, .. } = self;
         // SAFETY: the caller's.

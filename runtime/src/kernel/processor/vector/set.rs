@@ -41,14 +41,14 @@ impl Kernels for Vectors {
         channel_by_channel::<Self>(conv, memory, maps)
     }
 
-    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) {
-        if !instructions::pool(pool, memory, x, y) {
+    fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
+        if !instructions::pool(pool, memory, *x, *y) {
             Words::pool(pool, memory, x, y);
         }
     }
 
-    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed) {
-        if !instructions::add(add, memory, left, right, y) {
+    fn add(add: &Add, memory: &mut [u8], left: &Placed, right: &Placed, y: &Placed) {
+        if !instructions::add(add, memory, *left, *right, *y) {
             Words::add(add, memory, left, right, y);
         }
     }
