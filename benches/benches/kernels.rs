@@ -56,7 +56,8 @@ fn of_case(case: &Case) -> Vec<Job> {
         if dense {
             jobs.extend(layer::<Native>("native", case, Variant::signs(Mask::CountedRaw, density)));
         }
-        if dense && density <= 30 {
+        let convolution = matches!(case.layer, Layer::Conv2d(_));
+        if dense && density <= 30 || convolution && density <= 10 {
             jobs.extend(layer::<Native>("native", case, Variant::signs(Mask::Gaps, density)));
         }
         if density == 10 || density == 50 || !case.weighted() {

@@ -8,6 +8,8 @@
 
 mod check;
 mod gaps;
+#[cfg(seedmask_dsp)]
+mod lists;
 mod positions;
 mod rice;
 mod row;
@@ -25,7 +27,7 @@ pub(crate) use rice::Reader;
 pub use rice::RiceRow;
 pub use row::{Row, Rows, WordRow};
 #[cfg(feature = "write")]
-pub use write::{EncodeError, decode, encode, fastest, smallest};
+pub use write::{EncodeError, decode, encode, fastest, fastest_in_convolutions, smallest};
 
 use crate::layer::Weights;
 

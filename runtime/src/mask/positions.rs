@@ -76,12 +76,39 @@ impl<'a> Lists<'a> {
         Self { counts, row: 0, positions }
     }
 
+    /// Halves from the next row's on, a byte each from the lowest on, up to the end of its group; `None`
+    /// behind the last group.
+    fn halves(&self) -> Option<u64> {
+        const HALVES: u32 = 0x0f0f_0f0f;
+        let group = u32::from_le_bytes(*self.counts.groups.get(self.row / GROUP)?);
+        let halves = u64::from(group & HALVES) | u64::from(group >> 4 & HALVES) << 32;
+        Some(halves >> (8 * (self.row % GROUP)))
+    }
+
+    /// The positions from the next row on, and the counts of some rows, one at least.
+    #[cfg(seedmask_dsp)]
+    pub(super) fn ahead(&self) -> Option<(&'a [u8], [u8; GROUP], usize)> {
+        let mut counts = self.counts.clone();
+        let some = self.halves()?.to_le_bytes().map(|half| counts.count(half));
+        Some((self.positions, some, GROUP - self.row % GROUP))
+    }
+
+    /// Leaves out `rows` of those; the others' positions are the last `left` bytes.
+    #[cfg(seedmask_dsp)]
+    pub(super) fn skip(&mut self, rows: usize, left: usize) {
+        for half in self.halves().unwrap_or(0).to_le_bytes().into_iter().take(rows) {
+            self.counts.count(half);
+        }
+        self.row += rows;
+        let read = self.positions.len().saturating_sub(left);
+        self.positions = self.positions.get(read..).unwrap_or_default();
+    }
+
     /// The positions of the next row; `None` where the section ends before it does.
     pub(super) fn next(&mut self) -> Option<PositionRow<'a>> {
-        let group = u32::from_le_bytes(*self.counts.groups.get(self.row / GROUP)?);
-        let half = group >> (self.row % 4 * 8) >> (self.row / 4 % 2 * 4) & 15;
+        let half = self.halves()? as u8;
         self.row += 1;
-        let count = self.counts.count(half as u8);
+        let count = self.counts.count(half);
         let (positions, rest) = self.positions.split_at_checked(count.into())?;
         self.positions = rest;
         Some(PositionRow { positions })

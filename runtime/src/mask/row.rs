@@ -22,7 +22,7 @@ pub(super) const fn raw_index(rows: u32, words: u32, row: u32, word: u32) -> u32
 
 /// Where the masks of a layer come from.
 #[derive(Clone, Debug)]
-enum LayerMasks<'a> {
+pub(super) enum LayerMasks<'a> {
     Full,
     Raw(&'a [[u8; 4]]),
     Seeded { planes: [Generator; 8], density: u8 },
@@ -34,11 +34,11 @@ enum LayerMasks<'a> {
 /// The rows of a layer in order.
 #[derive(Clone, Debug)]
 pub struct Rows<'a> {
-    layer: LayerWeights<'a>,
-    masks: LayerMasks<'a>,
+    pub(super) layer: LayerWeights<'a>,
+    pub(super) masks: LayerMasks<'a>,
     values: LayerValues<'a>,
     tail: u32,
-    row: u32,
+    pub(super) row: u32,
 }
 
 impl<'a> Rows<'a> {

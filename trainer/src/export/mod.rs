@@ -27,7 +27,8 @@ pub enum Masks {
     /// In the fewest bytes.
     #[default]
     Smallest,
-    /// For speed: dense layers as a byte a kept weight below density .4 and as words above it.
+    /// For speed: a byte a kept weight, in dense layers below density .4, as words above it, and in
+    /// convolutions below ⅛.
     Fastest,
 }
 
@@ -266,9 +267,11 @@ fn learned_mask(
         }
         Mask::Kept(kept) => {
             let bits: BitVec = kept.iter().copied().collect();
-            let dense = matches!(weighted.sums, Sums::Dense(_));
-            let encode =
-                if dense && masks == Masks::Fastest { mask::fastest } else { mask::smallest };
+            let encode = match (masks, weighted.sums) {
+                (Masks::Fastest, Sums::Dense(_)) => mask::fastest,
+                (Masks::Fastest, Sums::Conv2d(_)) => mask::fastest_in_convolutions,
+                _ => mask::smallest,
+            };
             let (encoding, bytes) = encode(&bits, weights, recipe.seed, place.first);
             LearnedMask::Own { encoding, bytes }
         }

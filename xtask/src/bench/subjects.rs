@@ -64,7 +64,8 @@ fn name(case: &str, encoding: Option<&str>, density: &str) -> String {
     format!("{case}{encoding}@{density}")
 }
 
-/// A case with the masks that the exporter would choose for speed. Dense layers have two.
+/// A case with the masks that the exporter would choose for speed. Dense layers and sparse convolutions
+/// have two.
 fn layers(case: &Case) -> Result<Vec<Subject>> {
     let whole = Variant { source: Source::SeededSigns, mask: Mask::Raw, density: 100 };
     if !case.weighted() {
@@ -80,6 +81,9 @@ fn layers(case: &Case) -> Result<Vec<Subject>> {
             layers.push(layer(case, raw, None)?);
         }
         if dense && density <= 30 {
+            layers.push(layer(case, Variant { mask: Mask::Gaps, ..raw }, Some("gaps"))?);
+        }
+        if matches!(case.layer, Layer::Conv2d(_)) && density <= 10 {
             layers.push(layer(case, Variant { mask: Mask::Gaps, ..raw }, Some("gaps"))?);
         }
     }

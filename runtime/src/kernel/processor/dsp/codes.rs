@@ -58,7 +58,16 @@ struct Words {
     limit: *const u32,
 }
 
-impl Lists<'_> {
+impl<'s> Lists<'s> {
+    /// Lists from the beginning of `memory` on: plus taps at even places, minus taps at odd ones. `None`
+    /// where there is no room.
+    pub(super) fn new(table: &'s [u16], memory: &mut [u32]) -> Option<Self> {
+        let limit = memory.len().checked_sub(BEYOND)?;
+        let plus = memory.as_mut_ptr();
+        let limit = plus.wrapping_add(limit).cast_const();
+        Some(Self { table, plus, minus: plus.wrapping_add(1), limit })
+    }
+
     /// Adds the kept weights of the row of `inputs` whose flat indices begin at `start`: the reader stands
     /// at the first one. `signs` has a word for every 32 inputs, turned by [`TURN`]. Gives whether
     /// there was room for all.

@@ -2,11 +2,12 @@
 //! sixteen outputs. What has no such form (other weights than ±1, windows that step over the columns
 //! of a plain map) is left to [`general`].
 
-use super::codes::TURN;
-use super::program::{self, Bits, Program, Writer};
+use super::channels::{BESIDE, Channels, GAPS, MOST, WRITTEN};
+use super::codes::{Lists, TURN};
+use super::program::{self, Bits, Writer};
 use super::tiles::{Channel, QUICK, QUICK_ABOVE, STEEP};
 use super::walk::Walk;
-use crate::epilogue::{Affine, HALF, Narrow};
+use crate::epilogue::{Affine, CHANNEL, HALF, Narrow};
 use crate::kernel::{Convolution, Planes, Sink, Source, general};
 use crate::layer::Window;
 use crate::random::WORD;
@@ -18,34 +19,32 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &m
     let walk = |lone| Walk::new(&x, &y, conv.window, conv.low, lone).filter(|_| signs);
     let kept = conv.rows.kept();
     let shared = (kept * kept).checked_div(inputs).unwrap_or(0);
-    // What codes cost more as masks is that of a word for every two.
-    let more = if conv.rows.are_codes() { kept / 2 } else { 0 };
+    let (coded, listed) = (conv.rows.are_codes(), conv.rows.are_lists());
+    // What these cost more as masks is that of a word for every two.
+    let more = if coded || listed { kept / 2 } else { 0 };
     let pairs = walk(false).is_some_and(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
     let Some(mut walk) = walk(!pairs) else { return general::conv2d(conv, &x, &mut y, scratch) };
-    let Some(mut scratch) = Scratch::new(scratch, inputs) else { return };
     // What two rows share is found in masks only.
-    let coded = conv.rows.are_codes() && !pairs;
+    let (coded, listed) = (coded && !pairs, listed && !pairs);
+    let Some(mut scratch) = Scratch::new(scratch, inputs, coded || listed, &mut y) else { return };
     if conv.first == 0 {
-        scratch.fill_table(&x.planes, conv.window, coded);
+        scratch.fill_table(&x.planes, conv.window);
     }
     if pairs {
-        scratch.make_pairs(conv, &mut walk, &x, &mut y);
-        return;
+        return scratch.make_pairs(conv, &mut walk, &x, &mut y);
     }
-    // Turned once a channel, or in every tile.
-    let turn = walk.count() * 8 > kept;
-    for done in 0..y.planes.channels {
-        let made = coded && scratch.make_coded(conv, &mut walk, done, turn, inputs, &mut y);
-        if made {
-            continue;
+    let mut done = 0;
+    while done < y.planes.channels {
+        if listed {
+            done += scratch.make_listed(conv, &mut walk, done, &mut y);
+            if done == y.planes.channels {
+                break;
+            }
         }
-        if coded {
-            scratch.fill_table(&x.planes, conv.window, false);
+        if !(coded && scratch.make_coded(conv, &mut walk, done, &mut y)) {
+            scratch.make_masked(conv, &mut walk, done, &x, &mut y);
         }
-        scratch.make_masked(conv, &mut walk, done, turn, &x, &mut y);
-        if coded {
-            scratch.fill_table(&x.planes, conv.window, true);
-        }
+        done += 1;
     }
 }
 
@@ -57,20 +56,45 @@ struct Scratch<'s> {
     /// Offset of the input at each bit of a mask, from the highest of the first word down, or in the
     /// order of the inputs. Made with a layer's first channel.
     table: &'s mut [u16],
+    /// Whether it is in the order of the inputs.
+    ordered: bool,
+    inputs: usize,
+    /// What all channels share.
+    channels: Channels,
 }
 
 impl<'s> Scratch<'s> {
-    fn new(scratch: &'s mut [u32], inputs: usize) -> Option<Self> {
+    fn new(scratch: &'s mut [u32], inputs: usize, ordered: bool, y: &mut Sink) -> Option<Self> {
+        /// What a position may be.
+        const POSITIONS: usize = 128;
         let words = inputs.div_ceil(WORD);
-        let (table, rest) = scratch.split_at_mut_checked(words * WORD / 2)?;
+        let entries = if ordered { (words * WORD).max(POSITIONS) } else { words * WORD };
+        let (table, rest) = scratch.split_at_mut_checked(entries / 2)?;
         let (first, rest) = rest.split_at_mut_checked(2 * words)?;
         let (last, program) = rest.split_at_mut_checked(2 * words)?;
-        let table = bytemuck::try_cast_slice_mut(table).ok()?;
-        Some(Self { program, bits: [first, last], table })
+        let table: &mut [u16] = bytemuck::try_cast_slice_mut(table).ok()?;
+        let room = program.len().saturating_sub(BESIDE);
+        let channels = Channels {
+            lists: core::ptr::null(),
+            end: core::ptr::null(),
+            counts: WRITTEN,
+            left: 0,
+            table: table.as_ptr(),
+            inputs: inputs.min(table.len()),
+            program: program.as_mut_ptr(),
+            // Of each sign, and what is left over once more.
+            most: (room / 3).min(MOST),
+            affine: core::ptr::null(),
+            plane: y.planes.plane(),
+            rule: QUICK,
+            y: y.bytes.as_mut_ptr(),
+            scale: 0,
+            shift: 0,
+        };
+        Some(Self { program, bits: [first, last], table, ordered, inputs, channels })
     }
 
-    /// `ordered` as the inputs, not as their bits.
-    fn fill_table(&mut self, x: &Planes, window: &Window, ordered: bool) {
+    fn fill_table(&mut self, x: &Planes, window: &Window) {
         let [height, width] = window.kernel.map(usize::from);
         let mut input = 0;
         for row in 0..height {
@@ -79,7 +103,7 @@ impl<'s> Scratch<'s> {
                 let tap = x.tap(window.padding[1].into(), row, column);
                 for channel in 0..x.channels {
                     let input = channel * height * width + input;
-                    let at = if ordered { input } else { program::table_at(input) };
+                    let at = if self.ordered { input } else { program::table_at(input) };
                     if let Some(entry) = self.table.get_mut(at) {
                         *entry = (channel * x.plane() + tap) as u16;
                     }
@@ -87,6 +111,42 @@ impl<'s> Scratch<'s> {
                 input += 1;
             }
         }
+        if self.ordered {
+            // Whatever stands in lists, nothing outside of the map is read.
+            self.table.get_mut(self.inputs..).unwrap_or_default().fill(0);
+        }
+    }
+
+    /// Makes channels of signed lists with a table in order, from `done` on, and gives how many: up to
+    /// the first one whose sums or epilogue are too large for 16 and 32 bits.
+    #[inline(never)]
+    fn make_listed(
+        &mut self,
+        conv: &mut Convolution,
+        walk: &mut Walk,
+        done: usize,
+        y: &mut Sink,
+    ) -> usize {
+        let (mut done, first) = (done, done);
+        while done < y.planes.channels
+            && let Some(lists) = conv.rows.next_lists()
+        {
+            let bytes = lists.bytes.as_ptr_range();
+            let counts = lists.counts.as_ref().map_or(GAPS, |counts| counts.as_ptr());
+            let rows = lists.rows.min(y.planes.channels - done);
+            (self.channels.lists, self.channels.end) = (bytes.start, bytes.end);
+            self.channels.counts = counts;
+            // SAFETY: rows are read up to the section's end, and there are as many counts; the table holds
+            // offsets of the walk's window for all inputs and all positions.
+            let made = unsafe { self.run(conv, walk, done, rows, y) };
+            let unread = (bytes.end as usize).saturating_sub(self.channels.lists as usize);
+            conv.rows.skip_lists(made, unread);
+            done += made;
+            if made < rows {
+                break;
+            }
+        }
+        done - first
     }
 
     /// Makes a channel of Rice codes with a table in order. Gives whether it did; if not, since its sums
@@ -97,23 +157,22 @@ impl<'s> Scratch<'s> {
         conv: &mut Convolution,
         walk: &mut Walk,
         done: usize,
-        turn: bool,
-        inputs: usize,
         y: &mut Sink,
     ) -> bool {
-        let Some(channel) = channel(conv, done) else { return false };
+        let inputs = self.inputs;
         let Some(signs) = self.bits[0].get_mut(..inputs.div_ceil(WORD)) else { return false };
         let Some((reader, start)) = conv.rows.next_codes(signs, TURN) else { return false };
         let before = reader.place();
-        let writer = Writer::new(self.table, self.program);
-        match writer.coded(turn, reader, start, inputs, signs) {
-            Some(program) => run_lone(walk, program, done, channel, y),
-            None => {
-                conv.rows.go_back(before);
-                return false;
-            }
+        let Some(mut lists) = Lists::new(self.table, self.program) else { return false };
+        // SAFETY: `Lists::new` saw to the room.
+        let whole = unsafe { lists.read_codes(reader, start, inputs, signs) };
+        let taps = [lists.plus, lists.minus];
+        // SAFETY: the taps are those of the walk's window.
+        let made = whole && unsafe { self.run_taps(conv, walk, taps, done, y) };
+        if !made {
+            conv.rows.go_back(before);
         }
-        true
+        made
     }
 
     /// Makes a channel of any weights.
@@ -123,19 +182,113 @@ impl<'s> Scratch<'s> {
         conv: &mut Convolution,
         walk: &mut Walk,
         done: usize,
-        turn: bool,
         x: &Source,
         y: &mut Sink,
     ) {
-        let bits = &mut *self.bits[0];
-        let (masks, signs) = bits.split_at_mut(bits.len() / 2);
+        let (masks, signs) = self.bits[0].split_at_mut(self.bits[0].len() / 2);
         conv.rows.next_mask(masks, signs);
-        let bits = Bits { masks, signs };
-        let channel = channel(conv, done);
-        match (channel, Writer::new(self.table, self.program).one(turn, bits)) {
-            (Some(channel), Some(program)) => run_lone(walk, program, done, channel, y),
-            // Sums or epilogue are too large for 16 and 32 bits.
-            _ => general::channel(conv, masks, signs, self.program, done, x, y),
+        self.make_bits(conv, walk, 0, done, x, y);
+    }
+
+    /// Makes channel `done` from the words of row `row`.
+    #[inline(always)]
+    fn make_bits(
+        &mut self,
+        conv: &Convolution,
+        walk: &mut Walk,
+        row: usize,
+        done: usize,
+        x: &Source,
+        y: &mut Sink,
+    ) {
+        let bits = &*self.bits[row];
+        let (masks, signs) = bits.split_at(bits.len() / 2);
+        let lists = Lists::new(self.table, self.program).filter(|_| !self.ordered);
+        if let Some(mut lists) = lists {
+            // SAFETY: `Lists::new` saw to the room.
+            let whole = unsafe { lists.read_words(masks, signs) };
+            let taps = [lists.plus, lists.minus];
+            // SAFETY: the taps are those of the walk's window.
+            if whole && unsafe { self.run_taps(conv, walk, taps, done, y) } {
+                return;
+            }
+        }
+        // Sums or epilogue are too large for 16 and 32 bits.
+        let bits = &*self.bits[row];
+        let (masks, signs) = bits.split_at(bits.len() / 2);
+        general::channel(conv, masks, signs, self.program, done, x, y);
+    }
+
+    /// Makes channel `done` of taps that were written from the beginning of the program's memory on: plus
+    /// taps at even places and minus taps at odd ones, up to `taps`. Gives whether it did.
+    ///
+    /// # Safety
+    /// The taps are those of the walk's window.
+    #[inline(always)]
+    unsafe fn run_taps(
+        &mut self,
+        conv: &Convolution,
+        walk: &mut Walk,
+        taps: [*mut u32; 2],
+        done: usize,
+        y: &mut Sink,
+    ) -> bool {
+        let start = self.program.as_ptr() as usize;
+        let [plus, minus] = taps.map(|end| (end as usize).wrapping_sub(start) / 8);
+        let (most, least) = (plus.max(minus), plus.min(minus));
+        if most > MOST || 3 * most - least + BESIDE > self.program.len() {
+            return false;
+        }
+        let [lists, end] = taps.map(|end| end.cast_const().cast());
+        (self.channels.lists, self.channels.end, self.channels.counts) = (lists, end, WRITTEN);
+        // SAFETY: the caller's; there is room for the ends of the lists.
+        unsafe { self.run(conv, walk, done, 1, y) == 1 }
+    }
+
+    /// Makes `count` channels of the lists that are set, channel `done` first. Gives how many: up to one
+    /// that has no room or no rule.
+    ///
+    /// # Safety
+    /// As for [`Walk::run_channels`], but for epilogues and outputs.
+    #[inline(always)]
+    unsafe fn run(
+        &mut self,
+        conv: &Convolution,
+        walk: &mut Walk,
+        done: usize,
+        count: usize,
+        y: &mut Sink,
+    ) -> usize {
+        let channels = &mut self.channels;
+        let row = conv.first + done;
+        let affine = conv.epilogue.as_bytes().get(CHANNEL * row..CHANNEL * (row + count));
+        let Some(affine) = affine else { return 0 };
+        let mut made = 0;
+        channels.y = y.bytes.as_mut_ptr().wrapping_add(done * channels.plane);
+        loop {
+            channels.affine = affine.as_ptr().wrapping_add(CHANNEL * made);
+            channels.rule = if conv.low == 0 { QUICK } else { QUICK_ABOVE };
+            channels.left = count - made;
+            // SAFETY: the caller's; there are as many epilogues.
+            unsafe { walk.run_channels(channels) };
+            made = count - channels.left;
+            if made == count {
+                return made;
+            }
+            // Another rule for the next one, if that is what it needs.
+            let Some(other) = other_channel(conv.epilogue.row(row + made)) else { return made };
+            (channels.scale, channels.shift, channels.rule) =
+                (other.scale, other.shift, other.rule);
+            (channels.affine, channels.left) = (core::ptr::null(), 1);
+            // SAFETY: as before.
+            unsafe { walk.run_channels(channels) };
+            if channels.left == 1 {
+                return made;
+            }
+            made += 1;
+            if made == count {
+                return made;
+            }
         }
     }
 
@@ -145,7 +298,7 @@ impl<'s> Scratch<'s> {
         let channels = y.planes.channels;
         for done in (0..channels).step_by(2) {
             if done + 1 == channels {
-                return self.make_masked(conv, walk, done, true, x, y);
+                return self.make_masked(conv, walk, done, x, y);
             }
             for row in &mut self.bits {
                 let (masks, signs) = row.split_at_mut(row.len() / 2);
@@ -170,21 +323,11 @@ impl<'s> Scratch<'s> {
                 unsafe { walk.run(program.start, y, channels) };
                 continue;
             }
-            for ((at, channel), bits) in (done..).zip(both).zip([first, last]) {
-                match (channel, Writer::new(self.table, self.program).one(true, bits)) {
-                    (Some(channel), Some(program)) => run_lone(walk, program, at, channel, y),
-                    _ => general::channel(conv, bits.masks, bits.signs, self.program, at, x, y),
-                }
+            for row in 0..2 {
+                self.make_bits(conv, walk, row, done + row, x, y);
             }
         }
     }
-}
-
-#[inline(always)]
-fn run_lone(walk: &mut Walk, program: Program, at: usize, mut channel: Channel, y: &mut Sink) {
-    channel.negate_if(program.negated[1]);
-    // SAFETY: the program's table is that of the window that the walk was made for.
-    unsafe { walk.run_lone(program.start, y, at, channel) };
 }
 
 /// The epilogue of channel `done` of a turn, without a place; `None` where sums of 16 bits do not

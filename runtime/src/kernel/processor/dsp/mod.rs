@@ -2,7 +2,8 @@
 //! of a register at a time, and `SEL`, which picks bytes by the flags of the comparison before.
 //!
 //! `dense` chooses between `lanes` (a mask bit a weight), `gaps` and `positions` (lists), and `finish`
-//! follows the sums of each; `pool` and `add` are a few instructions each. `depthwise` writes lists of
+//! follows the sums of each. `conv` runs `channels` over `tiles`, from lists, `codes` or masks, or two at a
+//! time from a `program`. `pool` and `add` are a few instructions each. `depthwise` writes lists of
 //! taps for `window`, over copies of channels that `rows` makes, or `flat` as one line. What has no
 //! routine here is left to [`crate::kernel::General`].
 
@@ -23,6 +24,7 @@ macro_rules! cpu {
 }
 
 mod add;
+mod channels;
 mod codes;
 mod conv;
 mod dense;
@@ -31,6 +33,7 @@ mod finish;
 mod flat;
 mod gaps;
 mod lanes;
+mod outputs;
 mod pool;
 mod positions;
 mod program;

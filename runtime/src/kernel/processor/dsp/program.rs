@@ -1,20 +1,16 @@
-//! Kept weights of a channel, or of two, as a program for [`super::tiles`].
+//! Kept weights of two channels as a program for [`super::tiles`].
 //!
-//! Two channels share what both keep: with A the taps of equal signs, B those of opposite signs (as
+//! The channels share what both keep: with A the taps of equal signs, B those of opposite signs (as
 //! the first has them), C and D those of one channel only, the sums are A + B + C and A − B + D. Each
 //! of these groups is a list of pairs of a plus and a minus tap, and what is left over of one sign,
 //! which counts as plus: a group may be computed with the opposite sign.
 
-use super::codes::{BEYOND, Lists};
+use super::channels::MOST;
 use super::tiles::{END, SINGLE, Then};
-use crate::mask::Reader;
 use crate::random::{WORD, bit_of};
 
 /// Words of the end of a list.
 const TAIL: usize = 3;
-
-/// Most kept weights of one sign: their sum must fit 16 bits.
-const MOST: usize = 258;
 
 /// Mask and sign words of a row.
 #[derive(Clone, Copy)]
@@ -194,57 +190,7 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// The program of one channel; `None` where its sums may pass 16 bits, or where memory ends. With
-    /// `turn` all pairs change their signs where minus is left over, else the sums do in each tile.
-    pub(super) fn one(self, turn: bool, bits: Bits) -> Option<Program> {
-        // SAFETY: the lists are those that `lone` made.
-        self.lone(turn, |lists| unsafe { lists.read_words(bits.masks, bits.signs) })
-    }
-
-    /// The same of Rice codes: the reader stands at the first one of the row that begins at flat index
-    /// `start`. The table is in the order of the inputs. Where there is no program, the row is not
-    /// read whole.
-    pub(super) fn coded(
-        self,
-        turn: bool,
-        reader: &mut Reader,
-        start: u32,
-        inputs: usize,
-        signs: &[u32],
-    ) -> Option<Program> {
-        // SAFETY: the lists are those that `lone` made.
-        self.lone(turn, |lists| unsafe { lists.read_codes(reader, start, inputs, signs) })
-    }
-
-    /// The program of one channel whose taps are those that `read` lists, if it had the room.
-    #[inline(always)]
-    fn lone(mut self, turn: bool, read: impl FnOnce(&mut Lists) -> bool) -> Option<Program> {
-        let (plus, minus) = (self.front, self.front.wrapping_add(1));
-        let limit = (self.free() >= BEYOND).then(|| self.back.wrapping_sub(BEYOND))?;
-        let mut lists = Lists { table: self.table, plus, minus, limit };
-        if !read(&mut lists) {
-            return None;
-        }
-        // SAFETY: the lists began at the front.
-        let group = unsafe { self.sort(turn, lists.plus, lists.minus)? };
-        Self::last(&group)
-    }
-
-    /// The program of a single group.
-    fn last(group: &Group) -> Option<Program> {
-        if group.counts.iter().any(|count| *count > MOST) {
-            return None;
-        }
-        // SAFETY: the group is complete.
-        unsafe { group.end(Then::Last, core::ptr::null()) };
-        Some(Program {
-            start: group.start,
-            swapped: false,
-            negated: [group.turned || group.negate; 2],
-        })
-    }
-
-    /// The program of two channels; `None` as for one.
+    /// The program of two channels; `None` where sums may pass 16 bits, or where memory ends.
     pub(super) fn two(mut self, first: Bits, last: Bits) -> Option<Program> {
         let words = || first.pairs().zip(last.pairs());
         let equal = words().map(|((m, s), (n, t))| split(m & n & !(s ^ t), s));

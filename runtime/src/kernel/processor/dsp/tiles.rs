@@ -15,6 +15,9 @@
 
 use core::arch::naked_asm;
 
+use super::channels::{Channels, next_epilogue, next_program};
+use super::outputs::{quick_activations, steep_activations};
+
 /// Marks the first word of the end of a list. Addresses of the input stay below it.
 pub(super) const END: u32 = 1 << 31;
 
@@ -73,7 +76,7 @@ pub(super) const STEEP: i32 = 32;
 /// Bytes of the input under a tile: words lie side by side, or there is another behind each.
 pub(super) const STEPS: [usize; 2] = [16, 32];
 
-/// Tiles side by side in some rows.
+/// Tiles side by side in some rows. The assembly knows the order of the fields.
 #[repr(C)]
 pub(super) struct Tiles {
     /// The first list.
@@ -99,7 +102,12 @@ pub(super) struct Tiles {
     pub x: *const u8,
     /// Where a row of tiles ends in the input, if they are 32 bytes apart.
     pub wide_end: usize,
+    /// Whether more tiles follow behind these in memory, for [`Channels`].
+    pub more: usize,
 }
+
+/// Bytes of [`Tiles`].
+const TILES: usize = size_of::<Tiles>();
 
 /// Two taps of four bytes each, at `$at` bytes behind their first, joined by `$join`; `$extend` adds
 /// bytes 0 and 2 to `$e`, 1 and 3 to `$o`.
@@ -205,111 +213,6 @@ macro_rules! first_entry {
     };
 }
 
-/// Four outputs from the sums `$e` (0 and 2) and `$o` (1 and 3) into `$e` by a steep rule: r0 scale, r2
-/// shift. No flag changes.
-macro_rules! steep_activations {
-    ($e:literal, $o:literal) => {
-        concat!(
-            "smlawb r3, r0, ",
-            $e,
-            ", r2\n",
-            "smlawt ",
-            $e,
-            ", r0, ",
-            $e,
-            ", r2\n",
-            "smlawb r12, r0, ",
-            $o,
-            ", r2\n",
-            "smlawt ",
-            $o,
-            ", r0, ",
-            $o,
-            ", r2\n",
-            "usat r3, #7, r3, asr #12\n",
-            "usat ",
-            $e,
-            ", #7, ",
-            $e,
-            ", asr #12\n",
-            "usat r12, #7, r12, asr #12\n",
-            "usat ",
-            $o,
-            ", #7, ",
-            $o,
-            ", asr #12\n",
-            "orr ",
-            $e,
-            ", r3, ",
-            $e,
-            ", lsl #16\n",
-            "orr ",
-            $o,
-            ", r12, ",
-            $o,
-            ", lsl #16\n",
-            "orr ",
-            $e,
-            ", ",
-            $e,
-            ", ",
-            $o,
-            ", lsl #8\n",
-        )
-    };
-}
-
-/// The same by a quick rule.
-macro_rules! quick_activations {
-    ($e:literal, $o:literal) => {
-        concat!(
-            "smlawb r3, r0, ",
-            $e,
-            ", r2\n",
-            "smlawt ",
-            $e,
-            ", r0, ",
-            $e,
-            ", r2\n",
-            "smlawb r12, r0, ",
-            $o,
-            ", r2\n",
-            "smlawt ",
-            $o,
-            ", r0, ",
-            $o,
-            ", r2\n",
-            "pkhtb ",
-            $e,
-            ", ",
-            $e,
-            ", r3, asr #16\n",
-            "pkhtb ",
-            $o,
-            ", ",
-            $o,
-            ", r12, asr #16\n",
-            "usat16 ",
-            $e,
-            ", #7, ",
-            $e,
-            "\n",
-            "usat16 ",
-            $o,
-            ", #7, ",
-            $o,
-            "\n",
-            "orr ",
-            $e,
-            ", ",
-            $e,
-            ", ",
-            $o,
-            ", lsl #8\n",
-        )
-    };
-}
-
 /// What was put aside at `$at` is added to two sums, and they are taken off it.
 macro_rules! aside {
     ($at:literal, $a:literal, $b:literal) => {
@@ -354,20 +257,27 @@ macro_rules! aside {
     };
 }
 
-/// Runs the program over all tiles.
+/// Runs the program over all tiles; or those of `channels`, if that is not null, for which the tiles have
+/// no program, and as their outputs the offset from a plane.
 ///
 /// # Safety
-/// The program is one that `program::Writer` wrote, its offsets keep every tile inside of readable
-/// memory below [`END`], and the outputs of all tiles inside of writable memory.
+/// The program is one that `program::Writer` wrote, its offsets (or those of the table of `channels`)
+/// keep every tile inside of readable memory below [`END`], and the outputs of all tiles inside of
+/// writable memory. All bytes of lists can be read, and all of the program's memory written.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn run(tiles: *const Tiles) {
+pub(super) unsafe extern "C" fn run(tiles: *const Tiles, channels: *mut Channels) {
     naked_asm!(
         cpu!(),
         // The stack: 0 program, 4 x_end, 8 step, 12 x_row, 16 x_skip, 20 y_skip, 24 rows, 28 low,
         // 32 first, 48 last, 64 sums put aside, 96 the list behind the first channel's, 100 wide_end,
-        // 104 x for a while, 108 sums for a while.
+        // 104 x for a while, 108 sums for a while, 140 channels, 144 tiles, 148 plane of outputs,
+        // 152 all tiles.
         "push {{r4-r11, lr}}",
-        "sub sp, sp, #140",
+        "sub sp, sp, #156",
+        "str r1, [sp, #140]",
+        "str r0, [sp, #152]",
+        "cmp r1, #0",
+        "bne.w 40f",
         "mov r12, sp",
         "ldm r0!, {{r1-r8}}",
         "stm r12!, {{r1-r8}}",
@@ -492,8 +402,39 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles) {
         "beq 1b",
         "str r2, [sp, #100]",
         "b 4b",
+        // All tiles are made. Another block of them, or the next channel.
         "30:",
-        "add sp, sp, #140",
+        "ldr r11, [sp, #140]",
+        "cmp r11, #0",
+        "beq 39f",
+        "ldr r0, [sp, #144]",
+        "ldr r2, [r0, #72]",
+        "adds r0, #{tiles}",
+        "cmp r2, #0",
+        "bne 63f",
+        "40:",
+        next_epilogue!(),
+        next_program!(),
+        "ldr r0, [sp, #152]",
+        // The tiles at r0, of the channel's plane.
+        "63:",
+        "str r0, [sp, #144]",
+        "add r1, r0, #4",
+        "add r12, sp, #4",
+        "ldm r1, {{r2-r8}}",
+        "stm r12, {{r2-r8}}",
+        "ldr r2, [sp, #148]",
+        "ldr r4, [r0, #60]",
+        "ldrd r1, r5, [r0, #64]",
+        "add r2, r2, r4",
+        "ldr r0, [sp]",
+        "str r2, [sp, #60]",
+        "str r5, [sp, #100]",
+        "cmp r3, #16",
+        "beq 1b",
+        "b 4b",
+        "39:",
+        "add sp, sp, #156",
         "pop {{r4-r11, pc}}",
         // The first channel's outputs are made: the second one goes on with what was put aside.
         "28:",
@@ -636,5 +577,6 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles) {
         "ldr r10, [sp, #132]",
         "ldr r1, [sp, #104]",
         "b 33b",
+        tiles = const TILES,
     )
 }

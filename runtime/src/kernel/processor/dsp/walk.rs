@@ -1,5 +1,6 @@
 //! How tiles of sixteen outputs cover a plane.
 
+use super::channels::Channels;
 use super::tiles::{self, Channel, END, QUICK, STEPS, Tiles};
 use crate::kernel::{BANDS, Sink, Source};
 use crate::layer::Window;
@@ -33,11 +34,28 @@ pub(super) struct Walk {
     /// the halo, and what the output has behind its planes.
     overruns: bool,
     /// The tiles of each block, but for program and channels.
-    tiles: [Option<Tiles>; 2],
+    tiles: [Tiles; 2],
 }
 
 /// Tiles without a place.
 const NOWHERE: Channel = Channel { scale: 0, shift: 0, rule: QUICK, y: core::ptr::null_mut() };
+
+/// Tiles of which none is made.
+const NO_TILES: Tiles = Tiles {
+    program: core::ptr::null(),
+    x_end: 0,
+    step: TILE,
+    x_row: 0,
+    x_skip: 0,
+    y_skip: 0,
+    rows: 0,
+    low: 0,
+    first: NOWHERE,
+    last: NOWHERE,
+    x: core::ptr::null(),
+    wide_end: 0,
+    more: 0,
+};
 
 impl Walk {
     /// `lone` where no program makes two channels. `None` where tiles cannot cover the plane, or where
@@ -61,7 +79,7 @@ impl Walk {
             rows,
             blocks: [None; 2],
             overruns: false,
-            tiles: [None, None],
+            tiles: [NO_TILES; 2],
         };
         let start = Block { x: corner, y: y.planes.row_start(0, 0), tiles: row / TILE, rows };
         // The last tile of a row that is no multiple of them begins within the one before.
@@ -95,7 +113,9 @@ impl Walk {
             }
         }
         let x = x.bytes.as_ptr();
-        walk.tiles = walk.blocks.map(|block| block.map(|block| walk.tiles(&block, x, low)));
+        let tiles = |block: Option<Block>| block.map(|block| walk.tiles(&block, x, low));
+        walk.tiles = walk.blocks.map(|block| tiles(block).unwrap_or(NO_TILES));
+        walk.tiles[0].more = walk.blocks[1].is_some().into();
         Some(walk)
     }
 
@@ -118,6 +138,7 @@ impl Walk {
             last: NOWHERE,
             x,
             wide_end,
+            more: 0,
         }
     }
 
@@ -159,32 +180,25 @@ impl Walk {
         faster && (!self.overruns || tiles == 1)
     }
 
-    /// Runs `program` of one channel of `y` over the plane. Channels are made in their order.
+    /// Runs the programs of `channels` over their planes. Channels are made in their order.
     ///
     /// # Safety
-    /// The walk was made for `x` and `y`, and the offsets of `program` are those of its window.
+    /// As for [`tiles::run`]; the walk was made for the maps of `channels`, and its window's offsets are
+    /// those of the table.
     #[inline(always)]
-    pub(super) unsafe fn run_lone(
-        &mut self,
-        program: *const u32,
-        y: &mut Sink,
-        at: usize,
-        channel: Channel,
-    ) {
-        let plane = y.bytes.as_mut_ptr().wrapping_add(at * y.planes.plane());
-        for (tiles, block) in self.tiles.iter_mut().zip(&self.blocks) {
-            let (Some(tiles), Some(block)) = (tiles, block) else { break };
-            tiles.program = program;
-            tiles.last = Channel { y: plane.wrapping_add(block.y), ..channel };
-            // SAFETY: `fits` saw that no tile leaves input and output.
-            unsafe { tiles::run(tiles) };
+    pub(super) unsafe fn run_channels(&mut self, channels: &mut Channels) {
+        for (tiles, block) in self.tiles.iter_mut().zip(self.blocks.iter().flatten()) {
+            tiles.last.y = core::ptr::without_provenance_mut(block.y);
         }
+        // SAFETY: `fits` saw that no tile leaves input and output.
+        unsafe { tiles::run(self.tiles.as_ptr(), channels) };
     }
 
-    /// The same with two channels.
+    /// Runs `program` of two channels of `y` over the plane. Channels are made in their order.
     ///
     /// # Safety
-    /// As [`Walk::run_lone`]; two channels were found to pay.
+    /// The walk was made for `x` and `y`, and the offsets of `program` are those of its window; two
+    /// channels were found to pay.
     pub(super) unsafe fn run(
         &mut self,
         program: *const u32,
@@ -197,13 +211,13 @@ impl Walk {
         let lower = self.overruns && two < one;
         let mut aside = [0_u8; TILE];
         for (tiles, block) in self.tiles.iter_mut().zip(&self.blocks) {
-            let (Some(tiles), Some(block)) = (tiles, block) else { continue };
+            let Some(block) = block else { break };
             let at = |channel: usize| base.wrapping_add(channel * plane + block.y);
             tiles.program = program;
             tiles.first = Channel { y: at(one), ..first };
             tiles.last = Channel { y: if lower { aside.as_mut_ptr() } else { at(two) }, ..last };
             // SAFETY: `fits` saw that no tile leaves input and output; a single tile is put aside.
-            unsafe { tiles::run(tiles) };
+            unsafe { tiles::run(tiles, core::ptr::null_mut()) };
         }
         if lower {
             let start = y.planes.row_start(two, 0);
