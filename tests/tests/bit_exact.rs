@@ -1,11 +1,13 @@
 //! The kernels equal the reference bit for bit.
 
 use proptest::prelude::*;
-use seedmask::kernel::{General, Native, Reference, Words};
+use seedmask::kernel::{General, Kernels, Native, Reference, Words};
 use seedmask::layer::{
     Conv2d, Dense, Depthwise, Layer, Pool, PoolKind, Range, Source, Tensor, Window,
 };
-use seedmask_benches::built::{Built, Layout};
+use seedmask::{Model, Session};
+use seedmask_benches::artifact::isolated;
+use seedmask_benches::built::{Built, Layout, input_byte};
 use seedmask_benches::cases::{AWKWARD, Mask, SMALL, SPEED, Variant, variants};
 
 fn assert_exact(built: &mut Built, what: &str) {
@@ -43,6 +45,39 @@ fn large_layers_of_the_table() {
             assert_exact(&mut built, &format!("{} {}", case.name, variant.name()));
         }
     }
+}
+
+/// Between two relayouts the output of a depthwise layer takes the place of its input.
+#[test]
+fn depthwise_layers_in_place() {
+    let mut in_place = 0;
+    for case in SMALL.iter().chain(&AWKWARD) {
+        let Layer::Depthwise(_) = case.layer else { continue };
+        for variant in variants(&[10, 60]) {
+            let Some((file, index)) = isolated(case, variant) else { continue };
+            let model = Model::parse(&file).unwrap();
+            let layer = model.steps().nth(index).unwrap().layer;
+            let [from, to] =
+                [layer.inputs().0, layer.output()].map(|id| model.placement(id).unwrap().offset);
+            in_place += usize::from(from == to);
+            let expected = logits::<Reference>(model);
+            assert_eq!(logits::<Words>(model), expected, "{} {}", case.name, variant.name());
+            assert_eq!(logits::<Native>(model), expected, "{} {}", case.name, variant.name());
+        }
+    }
+    assert!(in_place > 20, "{in_place}");
+}
+
+/// The logits of a model's only task for some input.
+fn logits<K: Kernels>(model: Model) -> Vec<i32> {
+    let mut memory = vec![0_u128; model.arena_bytes().div_ceil(16)];
+    let arena: &mut [u8] = bytemuck::cast_slice_mut(&mut memory);
+    let mut session = Session::new(model, arena).unwrap();
+    for (at, byte) in (0..).zip(session.input()) {
+        *byte = input_byte(7, at);
+    }
+    let task = model.tasks().next().unwrap();
+    session.infer_with::<K>(task).unwrap().logits().to_vec()
 }
 
 #[test]

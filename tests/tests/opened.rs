@@ -1,101 +1,15 @@
 //! Files that are opened, not parsed: whatever their masks, weights and epilogues hold, every set of
 //! kernels comes to an end, and none panics.
 
-use seedmask::artifact::PROLOGUE;
 use seedmask::kernel::{General, Kernels, Native, Reference, Words};
-use seedmask::random::{Generator, Stream};
 use seedmask::{Model, ParseError, Session, Task};
 use seedmask_benches::artifact::{artifact, isolated};
 use seedmask_benches::cases::{AWKWARD, Mask, SMALL, variants};
+use seedmask_benches::damage::{FILLINGS, sections};
 use seedmask_tests::{backbone, input, samples, task};
 
 /// Kinds of [`Mask`].
 const KINDS: usize = 7;
-
-/// What sections are filled with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Filling {
-    /// All bytes alike.
-    Byte(u8),
-    Random,
-    /// Random bytes between long runs of 0: long gaps.
-    Sparse,
-    /// Single bytes become others.
-    Edits,
-    /// Single bytes become 0 or smaller: lists of distances stay within their rows.
-    Less,
-}
-
-const FILLINGS: [Filling; 9] = [
-    Filling::Byte(0),
-    Filling::Byte(0xff),
-    Filling::Byte(0x7f),
-    Filling::Byte(0x80),
-    Filling::Byte(0x01),
-    Filling::Random,
-    Filling::Sparse,
-    Filling::Edits,
-    Filling::Less,
-];
-
-impl Filling {
-    fn apply(self, section: &mut [u8], salt: u64) {
-        let random = Generator::new(salt, Stream::Host(0x66));
-        let length = section.len() as u32;
-        for (index, byte) in (0..).zip(&mut *section) {
-            let word = random.word(index);
-            *byte = match self {
-                Filling::Byte(byte) => byte,
-                Filling::Random => word as u8,
-                Filling::Sparse if word >> 8 & 0x3f == 0 => word as u8,
-                Filling::Sparse => 0,
-                Filling::Edits if word >> 8 & 0x1f == 0 => word as u8,
-                Filling::Less if word >> 8 & 0x1f == 0 => (word as u8).min(*byte),
-                Filling::Edits | Filling::Less => *byte,
-            };
-        }
-        // The counts of lists and the first codes: what decides how the rest is read.
-        if self == Filling::Less && length > 0 {
-            let at = (random.word(length) % length.min(8)) as usize;
-            section[at] = section[at].saturating_sub(1);
-        }
-    }
-}
-
-/// Where masks, epilogues and stored weights lie in `file`, without what fills them up.
-fn sections(file: &[u8]) -> Vec<std::ops::Range<usize>> {
-    let model = Model::parse(file).unwrap();
-    let range = |section: &[u8]| {
-        let start = section.as_ptr() as usize - file.as_ptr() as usize;
-        start..start + section.len()
-    };
-    let mut all = Vec::new();
-    for task in model.tasks() {
-        for op in task.program(&model) {
-            let Some((weights, _)) = &op.learned else { continue };
-            let (_, mask) = weights.mask();
-            if op.same_as.is_none() {
-                all.push(range(mask));
-            }
-            if !op.step.stored.is_empty() {
-                all.push(range(op.step.stored));
-            }
-        }
-    }
-    // Epilogues are what lies between these.
-    let manifest = u32::from_le_bytes(file[16..20].try_into().unwrap()) as usize;
-    all.push(PROLOGUE + manifest.next_multiple_of(4)..PROLOGUE + manifest.next_multiple_of(4));
-    all.push(file.len()..file.len());
-    all.retain(|range| range.start >= PROLOGUE);
-    all.sort_by_key(|range| (range.start, range.end));
-    all.dedup();
-    let between: Vec<_> = (all.windows(2))
-        .map(|pair| pair[0].end.next_multiple_of(4)..pair[1].start)
-        .filter(|range| range.start < range.end)
-        .collect();
-    all.extend(between);
-    all
-}
 
 /// Runs every task of what opens, with every set of kernels; how many inferences there were.
 fn run(file: &[u8], memory: &mut Vec<u128>) -> Result<usize, ParseError> {
