@@ -22,20 +22,22 @@ pub struct Channelwise {
 impl Channelwise {
     /// Copies a channel, and gives the copy, the output of the channel and the scratch; `None` where these
     /// share bytes.
+    #[inline(never)]
     pub(super) fn channel<'m>(
         &self,
         memory: &'m mut [u8],
         channel: usize,
     ) -> Option<(Source<'m>, Sink<'m>, &'m mut [u32])> {
         copy_map(memory, &self.x.channels(channel, 1), &self.copy);
-        let to = self.y.channels(channel, 1);
+        let planes = Planes { channels: 1, ..self.y.planes };
+        let start = self.y.start + channel * planes.plane();
         // Nothing behind the last row: where `y` takes the place of `x`, the next channel lies there.
-        let last = to.planes.row_start(0, to.planes.rows().checked_sub(1)?);
-        let written = to.start..to.start + last + to.planes.row_bytes();
+        let last = planes.row_start(0, planes.rows().checked_sub(1)?);
+        let written = start..start + last + planes.row_bytes();
         let pieces = [self.copied.clone(), written, self.lists.clone()];
         let [from, bytes, lists] = disjoint(memory, pieces)?;
         let x = Source { planes: self.copy.planes, bytes: from };
-        Some((x, Sink { planes: to.planes, bytes }, bytemuck::try_cast_slice_mut(lists).ok()?))
+        Some((x, Sink { planes, bytes }, bytemuck::try_cast_slice_mut(lists).ok()?))
     }
 }
 

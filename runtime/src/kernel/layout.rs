@@ -188,15 +188,11 @@ impl Planes {
         }
         let zero = self.zero_point;
         let (stride, rows) = (self.stride(), self.pad..self.pad + self.rows());
-        // What lies before, between and behind the even and the odd columns of a split row, or before
-        // those of another.
-        let ends = [self.pad, self.pad + self.width];
-        let [before, even] = ends.map(|column| column.div_ceil(2));
-        let odd = ends.map(|column| stride / 2 + column / 2);
-        let [left, middle, right] = if self.split {
-            [0..before, even..odd[0], odd[1]..stride]
-        } else {
-            [0..self.pad * self.bands, 0..0, 0..0]
+        // Columns before and behind those of the map; those behind it are before the next row if the map is
+        // not split.
+        let [left, right] = match self.split {
+            true => [0..self.pad, self.pad + self.width..stride],
+            false => [0..self.pad * self.bands, 0..0],
         };
         let (maps, tail) =
             bytes.split_at_mut_checked(self.channels * self.plane()).unwrap_or_default();
@@ -206,8 +202,10 @@ impl Planes {
                     row.fill(zero);
                     continue;
                 }
-                for part in [&left, &middle, &right] {
-                    part.clone().for_each(|at| put(row, at, zero));
+                for columns in [&left, &right] {
+                    for column in columns.clone() {
+                        put(row, if self.split { self.column(column) } else { column }, zero);
+                    }
                 }
             }
             if self.bands > 1 {

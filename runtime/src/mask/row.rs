@@ -118,6 +118,16 @@ impl<'a> Rows<'a> {
         Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
     }
 
+    /// The positions of the next row of [`Encoding::SignedPositions`].
+    pub(crate) fn next_positions(&mut self) -> Option<&'a [u8]> {
+        match &mut self.masks {
+            LayerMasks::Positions(lists) if Family::Gaps.is_linked() => {
+                Some(lists.next()?.positions)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the weights are ±1 from the seed: [`Rows::next_mask`] says all of them.
     pub(crate) fn are_signs(&self) -> bool {
         self.layer.weights.source == Source::SeededSigns
@@ -137,6 +147,7 @@ impl<'a> Rows<'a> {
         if let (LayerMasks::Rice(reader), LayerValues::Signs(generator)) =
             (&mut self.masks, &self.values)
             && Family::Rice.is_linked()
+            && !cfg!(seedmask_small)
         {
             let (inputs, row) = (self.layer.weights.inputs, self.row);
             self.row += 1;
@@ -154,8 +165,8 @@ impl<'a> Rows<'a> {
     }
 
     /// Mask words, and sign words where signs are drawn, of the row that stands next from word `first` on,
-    /// as many as both slices hold; unused bits of masks are 0. A row is read from its first word on, one
-    /// of [`Encoding::SignedGaps`] or `SignedPositions` at once.
+    /// as many as both slices hold; unused bits of masks are 0, and all behind the row. A row is read from
+    /// its first word on, one of [`Encoding::SignedGaps`] or `SignedPositions` at once.
     pub(crate) fn read_words(&mut self, first: u32, masks: &mut [u32], signs: &mut [u32]) {
         let (weights, row) = (self.layer.weights, self.row);
         let words = weights.words();
@@ -205,9 +216,9 @@ impl<'a> Rows<'a> {
             }
             _ => masks.fill(0),
         }
-        if first + masks.len() as u32 == words
-            && let Some(last) = masks.last_mut()
-        {
+        let left = words.saturating_sub(first) as usize;
+        masks.get_mut(left..).unwrap_or_default().fill(0);
+        if let Some(last) = left.checked_sub(1).and_then(|last| masks.get_mut(last)) {
             *last &= self.tail;
         }
     }
@@ -229,11 +240,8 @@ impl<'a> Rows<'a> {
         let words = self.layer.weights.words() as usize;
         for first in (0..words).step_by(BLOCK) {
             let (mut masks, mut signs) = ([0; BLOCK], [0; BLOCK]);
-            let count = (words - first).min(BLOCK);
-            let masks = masks.get_mut(..count).unwrap_or_default();
-            let signs = signs.get_mut(..count).unwrap_or_default();
-            self.read_words(first as u32, masks, signs);
-            self.visit_words(first, masks, signs, each);
+            self.read_words(first as u32, &mut masks, &mut signs);
+            self.visit_words(first, &masks, &signs, each);
         }
         self.end_row();
     }
@@ -264,12 +272,9 @@ impl<'a> Rows<'a> {
         let mut minus = 0;
         for first in (0..words).step_by(BLOCK) {
             let (mut masks, mut signs) = ([0; BLOCK], [0; BLOCK]);
-            let count = (words - first).min(BLOCK);
-            let masks = masks.get_mut(..count).unwrap_or_default();
-            let signs = signs.get_mut(..count).unwrap_or_default();
-            self.read_words(first as u32, masks, signs);
+            self.read_words(first as u32, &mut masks, &mut signs);
             for (mask, signs) in masks.iter().zip(signs) {
-                minus += (mask & *signs).count_ones();
+                minus += (mask & signs).count_ones();
             }
         }
         self.end_row();

@@ -12,6 +12,9 @@ use crate::mask::LayerWeights;
 /// Outputs that are summed at once.
 const OUTPUTS: usize = 4;
 
+/// Weights whose sums of activations fit in 16 bits.
+const LARGEST: u32 = 258;
+
 /// The sums in little flash.
 #[derive(Clone, Copy, Debug)]
 pub struct General;
@@ -100,6 +103,13 @@ impl Taps<'_> {
     #[inline(never)]
     fn sum(&self, conv: &Convolution, x: &Source, y: &mut Sink, channel: usize) {
         let affine = conv.epilogue.row(conv.first + channel);
+        // Without a long multiplication the rule of 32 bits takes a fraction, if no sum is too large for it.
+        let all =
+            self.taps.iter().take(self.count).map(|tap| u32::from((*tap as i8).unsigned_abs()));
+        let narrow = match cfg!(seedmask_thumb) {
+            true if all.sum::<u32>() <= LARGEST => affine.narrow(),
+            _ => None,
+        };
         let [down, right] = self.window.stride.map(usize::from);
         let [top, left, ..] = self.window.padding.map(usize::from);
         let first = x.planes.corner(top, left).unwrap_or(0);
@@ -117,7 +127,10 @@ impl Taps<'_> {
                 let sums = self.sums(x.bytes.get(start + at * right..).unwrap_or_default());
                 let outputs = outputs.get_mut(at..).unwrap_or_default();
                 for (output, sum) in outputs.iter_mut().zip(sums).take(step) {
-                    *output = affine.activation(sum, conv.low);
+                    *output = match narrow {
+                        Some(narrow) => narrow.activation(sum, conv.low),
+                        None => affine.activation(sum, conv.low),
+                    };
                 }
                 done = at + step;
             }

@@ -6,7 +6,9 @@ use crate::family::Family;
 #[cfg(seedmask_thumb)]
 use crate::kernel::processor::thumb::{epilogue as rules, gaps, lanes};
 use crate::kernel::{General, Kernels, Target};
-use crate::mask::{Encoding, LayerWeights, Row, Rows};
+#[cfg(not(seedmask_thumb))]
+use crate::mask::Row;
+use crate::mask::{Encoding, LayerWeights, Rows};
 use crate::random::WORD;
 
 /// Rows whose sums are held at a time.
@@ -128,8 +130,7 @@ fn listed(rows: &mut Rows, x: &[u8]) -> i32 {
 
 /// The sum of the next row, of signed positions.
 fn positioned(rows: &mut Rows, x: &[u8]) -> i32 {
-    let Some(Row::Positions(row)) = rows.next_row() else { return 0 };
-    let values = row.positions.iter().map(|position| {
+    let values = rows.next_positions().unwrap_or_default().iter().map(|position| {
         let value = x.get(usize::from(position & 127)).map_or(0, |byte| i32::from(*byte));
         // −x is !x + 1.
         let minus = i32::from(position >> 7);

@@ -57,12 +57,7 @@ impl Kernels for Words {
         if Family::Depthwise.is_linked() && depthwise::channels(conv, memory, maps)? {
             return Some(());
         }
-        for channel in 0..maps.y.planes.channels {
-            conv.first = channel;
-            let (x, y, scratch) = maps.channel(memory, channel)?;
-            General::conv2d(conv, x, y, scratch);
-        }
-        Some(())
+        General::depthwise(conv, memory, maps)
     }
 
     fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
