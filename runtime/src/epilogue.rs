@@ -155,15 +155,17 @@ impl<'a> Epilogue<'a> {
     /// A view of `section`; `None` where its length is not `rows` channels or a value is out of
     /// range.
     pub fn new(section: &'a [u8], rows: usize) -> Option<Self> {
-        let (channels, rest) = section.as_chunks();
-        let epilogue = Self { channels };
-        let valid = rest.is_empty()
-            && channels.len() == rows
-            && channels.iter().all(|bytes| in_range(*bytes));
+        let epilogue = Self::unchecked(section);
+        let valid = section.len() == rows * CHANNEL && epilogue.is_valid();
         valid.then_some(epilogue)
     }
 
-    /// A view of a section of whatever values; those out of range make wrong outputs.
+    /// Whether all values are in range.
+    pub(crate) fn is_valid(&self) -> bool {
+        self.channels.iter().all(|bytes| in_range(*bytes))
+    }
+
+    /// A view of a section of whole channels of whatever values; those out of range make wrong outputs.
     pub(crate) fn unchecked(section: &'a [u8]) -> Self {
         Self { channels: section.as_chunks().0 }
     }

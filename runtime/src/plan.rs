@@ -33,6 +33,8 @@ pub(crate) struct Life {
 }
 
 impl Life {
+    const NONE: Self = Self { first: 0, last: 0, readers: 0, joined: false };
+
     fn meets(self, other: Life) -> bool {
         self.first <= other.last && other.first <= self.last
     }
@@ -56,6 +58,8 @@ struct Need {
 }
 
 impl Need {
+    const NONE: Self = Self { life: Life::NONE, halo: 0, flat: false, bytes: [0; 2] };
+
     /// The halo that the plan must give a tensor: the widest padding of the layers that read it as
     /// a map, and none for the input, for vectors that a layer writes element after element, and for
     /// inputs of dense layers. `None` where these collide.
@@ -71,8 +75,9 @@ impl Need {
 }
 
 impl Needs {
+    #[inline(always)]
     pub(crate) fn new() -> Self {
-        Self { tensors: [Need::default(); MAX_TENSORS], layers: 0 }
+        const { Self { tensors: [Need::NONE; MAX_TENSORS], layers: 0 } }
     }
 
     #[cfg(feature = "write")]
@@ -118,8 +123,8 @@ impl Needs {
         let vector = (output.height, output.width) == (1, 1);
         let relayout = matches!(layer, Layer::Relayout(_));
         let flat = output.element == Element::Logit || dense || (vector && relayout);
-        let life = Life { first, last: index, ..Life::default() };
-        self.change(layer.output(), |of| *of = Need { life, flat, ..Need::default() });
+        let life = Life { first, last: index, ..Life::NONE };
+        self.change(layer.output(), |of| *of = Need { life, flat, ..Need::NONE });
         self.layers = index.saturating_add(1);
     }
 
@@ -151,6 +156,7 @@ impl Needs {
         self.of(id).life.joined
     }
 
+    #[cfg(feature = "write")]
     fn of(&self, id: TensorId) -> Need {
         self.tensors.get(usize::from(id)).copied().unwrap_or_default()
     }
@@ -198,7 +204,7 @@ pub(crate) fn placed(tensor: &Tensor, place: Placement) -> Option<Placed> {
 /// does not move elements to the front, a sum, and layers that go through planes or rows in order and
 /// make less of them.
 pub(crate) fn in_place(layer: &Layer, over: TensorId, input: &Placed, output: &Placed) -> bool {
-    if !MAPS || input.start != output.start {
+    if input.start != output.start {
         return false;
     }
     let (x, y) = (&input.planes, &output.planes);
@@ -285,12 +291,14 @@ pub(crate) fn check(model: &Model<'_>, needs: &mut Needs) -> Result<(), ParseErr
         let layer = model.layer_of(id)?;
         let ((left, right), index) = (layer.inputs(), id - 1);
         let at = |id| model.placed(id);
-        let bands = ParseError::Bands { tensor: id, found: 0 };
-        let (x, y) = (at(left).ok_or(bands)?, at(id).ok_or(bands)?);
-        let sum = right.and_then(at);
-        if !bands_fit(&layer, &x.planes, sum.as_ref().map(|sum| &sum.planes), &y.planes) {
-            let found = model.placement(id).map_or(0, |place| place.bands);
-            return Err(ParseError::Bands { tensor: id, found });
+        if MAPS {
+            let (x, sum) = (at(left), right.and_then(at));
+            let (sum, y) = (sum.as_ref().map(|sum| &sum.planes), at(id));
+            let fit = |(x, y): (Placed, Placed)| bands_fit(&layer, &x.planes, sum, &y.planes);
+            if !x.zip(y).is_some_and(fit) {
+                let found = model.placement(id).map_or(0, |place| place.bands);
+                return Err(ParseError::Bands { tensor: id, found });
+            }
         }
         // With every tensor that was written before: so no pair is left out.
         let (before, rest) = needs.split_at_checked(id.into()).unwrap_or_default();
@@ -306,7 +314,8 @@ pub(crate) fn check(model: &Model<'_>, needs: &mut Needs) -> Result<(), ParseErr
             let shares = read
                 && !life.joined
                 && life.last == index
-                && at(other).is_some_and(|x| in_place(&layer, other, &x, &y));
+                && MAPS
+                && at(other).zip(at(id)).is_some_and(|(x, y)| in_place(&layer, other, &x, &y));
             if !shares {
                 return Err(ParseError::Overlap { first: other, second: id });
             }
@@ -318,9 +327,9 @@ pub(crate) fn check(model: &Model<'_>, needs: &mut Needs) -> Result<(), ParseErr
             continue;
         }
         let offset = model.scratch_of(id).unwrap_or(0);
-        let life = Life { first: index, last: index, ..Life::default() };
+        let life = Life { first: index, last: index, ..Life::NONE };
         let bytes = region(index, offset, bytes, model.arena)?;
-        let scratch = Need { life, bytes, ..Need::default() };
+        let scratch = Need { life, bytes, ..Need::NONE };
         let mut tensors = (0..model.tensor_count()).zip(needs);
         if let Some((tensor, _)) = tensors.find(|(_, need)| scratch.meets(need)) {
             return Err(ParseError::ScratchOverlap { layer: index, tensor });

@@ -4,7 +4,7 @@ mod run;
 
 use core::fmt;
 
-use crate::artifact::{Model, Node, Step, Task};
+use crate::artifact::{Model, Step, Task};
 use crate::family::MAPS;
 use crate::kernel::{Kernels, Native, Source};
 use crate::layer::{Element, MAX_ACTIVATION};
@@ -203,12 +203,12 @@ impl<'m, 'a> Session<'m, 'a> {
         let mut output = 0;
         let mut layers = 0;
         let mut ops = task.program(&self.model);
-        while let Some(op) = ops.next() {
+        while let Ok(Some(op)) = ops.advance() {
             layers += 1;
             let sum;
-            let joined = self.model.node(op.step.layer.output()).is_some_and(Node::is_joined);
-            let last = if joined {
-                sum = ops.next().ok_or(InferError::ArtifactChanged)?;
+            let last = if plan::JOINS && op.joined {
+                let next = ops.advance().ok().flatten();
+                sum = next.ok_or(InferError::ArtifactChanged)?;
                 layers += 1;
                 runner.run_joined::<K>(&op, &sum).ok_or(InferError::ArtifactChanged)?;
                 &sum
@@ -216,14 +216,14 @@ impl<'m, 'a> Session<'m, 'a> {
                 runner.run::<K>(&op).ok_or(InferError::ArtifactChanged)?;
                 &op
             };
-            output = last.step.layer.output();
+            output = last.id;
             // What has no halo is as the layer wrote it.
             let halo = self.model.node(output).is_none_or(|node| node.halo() > 0);
             if observe.is_some() || (MAPS && halo) {
                 let (planes, bytes) = runner.map(output).ok_or(InferError::ArtifactChanged)?;
                 planes.fill_halo(bytes);
                 if let Some(observe) = &mut observe {
-                    observe(&last.step, Source { planes, bytes });
+                    observe(&last.step(&self.model), Source { planes, bytes });
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! `cargo xtask size`: flash and stack of the linked runtime per board, against the budgets in
-//! `firmware/budgets.toml`.
+//! `firmware/budgets.toml`. The runtime's flash is what the bin `size` takes beyond the bin `bare`, which
+//! has the same start-up code, vectors, printing and loop over images, but infers nothing.
 
 use std::{collections::BTreeMap, fs};
 
@@ -76,7 +77,7 @@ struct Budgets {
 #[derive(Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Budget {
-    /// Code and constants, without the artifact and the images.
+    /// Code and constants of the runtime.
     flash: u64,
     /// Peak of the stack.
     stack: u64,
@@ -87,16 +88,26 @@ struct Budget {
 pub struct Size {
     /// Code and constants, without the artifact and the images.
     pub flash: u64,
+    /// The same of the program without the runtime.
+    pub bare: u64,
     /// Peak of the stack.
     pub stack: u64,
+}
+
+impl Size {
+    /// Code and constants of the runtime.
+    fn runtime(self) -> u64 {
+        self.flash.saturating_sub(self.bare)
+    }
 }
 
 /// Prints the table; a board over its budget is an error.
 pub fn size(content: &Content) -> Result<()> {
     let (budgets, dense) = (budgets()?, dense()?);
+    println!("flash: the program linked, the same program without the runtime, and the difference");
     println!(
-        "{:<24} {:<8} {:>8} {:>8}   {:>8} {:>8}",
-        "bytes", "families", "flash", "budget", "stack", "budget"
+        "{:<24} {:<8} {:>8} {:>8} {:>8} {:>8}   {:>8} {:>8}",
+        "bytes", "families", "linked", "without", "runtime", "budget", "stack", "budget"
     );
     let mut over = Vec::new();
     for board in &BOARDS {
@@ -111,11 +122,17 @@ pub fn size(content: &Content) -> Result<()> {
             let name = families.name();
             let size = measure(board, content, families)?;
             println!(
-                "{:<24} {name:<8} {:>8} {:>8}   {:>8} {:>8}",
-                board.title, size.flash, budget.flash, size.stack, budget.stack
+                "{:<24} {name:<8} {:>8} {:>8} {:>8} {:>8}   {:>8} {:>8}",
+                board.title,
+                size.flash,
+                size.bare,
+                size.runtime(),
+                budget.flash,
+                size.stack,
+                budget.stack
             );
             let what = |what| format!("{}, {name} families: {what}", board.name);
-            over.extend(excess(&what("flash"), size.flash, budget.flash));
+            over.extend(excess(&what("flash"), size.runtime(), budget.flash));
             over.extend(excess(&what("stack"), size.stack, budget.stack));
         }
     }
@@ -127,9 +144,11 @@ pub fn size(content: &Content) -> Result<()> {
 
 /// Links and runs the bin `size` of a board with a set of families.
 pub fn measure(board: &Board, content: &Content, families: Families) -> Result<Size> {
-    let elf = firmware::build_with(board, "size", content, families.arguments())?;
+    let build = |bin| firmware::build_with(board, bin, content, families.arguments());
+    let bare = Elf::read(&build("bare")?)?.program();
+    let elf = build("size")?;
     let log = qemu::run_plain(board, &elf)?;
-    Ok(Size { flash: Elf::read(&elf)?.program(), stack: qemu::number(&log, "stack")? })
+    Ok(Size { flash: Elf::read(&elf)?.program(), bare, stack: qemu::number(&log, "stack")? })
 }
 
 fn budgets() -> Result<BTreeMap<String, Budgets>> {

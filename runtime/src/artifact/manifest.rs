@@ -70,6 +70,7 @@ impl Node<'_> {
     const ADD: u8 = 5;
     const RELAYOUT: u8 = 6;
 
+    #[inline(always)]
     pub(crate) fn tensor(self) -> Tensor {
         let [_, _, _, low, c0, c1, h0, h1, w0, w1, zero_point, _] = *self.0;
         let [channels, height, width] = [[c0, c1], [h0, h1], [w0, w1]].map(u16::from_le_bytes);
@@ -87,7 +88,7 @@ impl Node<'_> {
     }
 
     /// The layer that writes tensor `output`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn layer(
         self,
         parameters: &[Parameters],

@@ -123,8 +123,7 @@ impl<'a> Model<'a> {
         model.places = take_table(&mut rest, nodes).ok_or(ParseError::Malformed(Part::Plan(0)))?;
         model.tasks = rest;
 
-        let mut needs = plan::Needs::new();
-        model.check_graph(&mut needs)?;
+        model.check_backbone()?;
         let stored = sections.get(..model.stored as usize).ok_or_else(|| ParseError::Length {
             found: prologue.length,
             expected: model.stored.saturating_add(PROLOGUE as u32 + prologue.manifest),
@@ -136,7 +135,6 @@ impl<'a> Model<'a> {
                 return Err(ParseError::Fingerprint { found: prologue.fingerprint, expected });
             }
         }
-        plan::check(&model, &mut needs)?;
         model.check_tasks(depth)?;
         Ok(model)
     }
@@ -231,6 +229,7 @@ impl<'a> Model<'a> {
     }
 
     /// The layer that writes tensor `id`, which is not the input.
+    #[cfg_attr(not(feature = "relayout"), inline(always))]
     pub(crate) fn layer_of(&self, id: TensorId) -> Result<Layer, ParseError> {
         let node = self.node(id).ok_or(ParseError::Malformed(Part::Tensor(id)))?;
         node.layer(self.parameters, id)
@@ -241,8 +240,16 @@ impl<'a> Model<'a> {
         self.place(id).map(Place::scratch)
     }
 
-    /// Checks order and shapes of the graph; counts weighted layers and stored weights, and notes in
-    /// `needs` what the plan must keep to.
+    /// Checks graph and plan; counts weighted layers and stored weights.
+    // Not inline: what it takes of the stack is free again when masks are read.
+    #[inline(never)]
+    fn check_backbone(&mut self) -> Result<(), ParseError> {
+        let mut needs = plan::Needs::new();
+        self.check_graph(&mut needs)?;
+        plan::check(self, &mut needs)
+    }
+
+    /// Checks order and shapes of the graph, and notes in `needs` what the plan must keep to.
     fn check_graph(&mut self, needs: &mut plan::Needs) -> Result<(), ParseError> {
         for id in 0..self.tensor_count() {
             let output = self.tensor(id).ok_or(ParseError::Tensor { tensor: id })?;
@@ -364,6 +371,7 @@ impl<'a> Iterator for Steps<'_, 'a> {
     type Item = Step<'a>;
 
     /// Ends behind the last layer. In a checked model nothing else ends it.
+    #[inline(always)]
     fn next(&mut self) -> Option<Step<'a>> {
         let (model, index) = (self.model, self.written);
         let id = index.checked_add(1)?;

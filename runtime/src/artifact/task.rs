@@ -1,11 +1,11 @@
 //! What was learned: a mask and an epilogue for every weighted layer of a backbone.
 
 use super::error::{Limited, ParseError, Part};
-use super::manifest::{Labels, MaskRecord, Reference, SHARED, TaskHead, take, take_table};
+use super::manifest::{Labels, MaskRecord, Node, Reference, SHARED, TaskHead, take, take_table};
 use super::model::{Depth, Model, Step, Steps, split, take_section};
 use super::prologue::{Kind, mask_checksum};
 use crate::epilogue::{CHANNEL, Epilogue};
-use crate::layer::Weights;
+use crate::layer::{Layer, Tensor, TensorId};
 use crate::mask::{Encoding, LayerWeights, MaskError};
 
 /// A task of a backbone: a `Copy` handle. Switching tasks is passing another handle.
@@ -116,10 +116,11 @@ impl<'a> Task<'a> {
             });
         }
         let mut program = self.program(model);
-        while let Some(step) = program.steps.next() {
-            let Some(weights) = &step.weights else { continue };
-            let layer = model.weighted - program.masks.len() as u8;
-            let (weights, epilogue, shared) = program.learned(&step, weights)?;
+        let mut count = 0;
+        while let Some(work) = program.advance()? {
+            let Some((weights, epilogue)) = &work.learned else { continue };
+            let layer = count;
+            count += 1;
             let named = |error| match error {
                 MaskError::Disabled(family) => ParseError::Disabled(family),
                 error => ParseError::Mask { layer, error },
@@ -128,13 +129,13 @@ impl<'a> Task<'a> {
             if depth == Depth::Form {
                 continue;
             }
-            if let Some(shared) = shared
-                && mask_checksum(weights.encoding, weights.bytes) != shared.checksum
+            if let Some((task, checksum)) = work.shared
+                && mask_checksum(weights.encoding, weights.bytes) != checksum
             {
-                return Err(ParseError::SameAs { layer, task: shared.task });
+                return Err(ParseError::SameAs { layer, task });
             }
             weights.check_content().map_err(named)?;
-            if Epilogue::new(epilogue, weights.weights.rows as usize).is_none() {
+            if !epilogue.is_valid() {
                 return Err(ParseError::Epilogue { layer });
             }
         }
@@ -219,6 +220,38 @@ pub struct Op<'a> {
     pub same_as: Option<u16>,
 }
 
+/// What a session needs of an [`Op`].
+pub(crate) struct Work<'a> {
+    pub(crate) layer: Layer,
+    pub(crate) input: Tensor,
+    pub(crate) output: Tensor,
+    pub(crate) learned: Option<(LayerWeights<'a>, Epilogue<'a>)>,
+    /// Tensor that the layer writes.
+    pub(crate) id: TensorId,
+    /// Whether the layer is joined with the next.
+    pub(crate) joined: bool,
+    /// The task that the mask is the same as, and the checksum of that mask.
+    shared: Option<(u16, u32)>,
+    first: u32,
+}
+
+impl<'a> Work<'a> {
+    /// The layer, for those outside.
+    pub(crate) fn step(&self, model: &Model<'_>) -> Step<'a> {
+        let weights = self.learned.as_ref().map(|(weights, _)| weights);
+        Step {
+            index: self.id.saturating_sub(1),
+            layer: self.layer,
+            input: self.input,
+            output: self.output,
+            weights: weights.map(|weights| weights.weights),
+            first: self.first,
+            stored: weights.map_or(&[], |weights| weights.stored),
+            scratch: model.scratch_of(self.id).unwrap_or(0),
+        }
+    }
+}
+
 /// Iterator over the layers of a model under one task.
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'m, 'a> {
@@ -229,45 +262,43 @@ pub struct Program<'m, 'a> {
     sections: &'a [u8],
 }
 
-/// What a task says of a mask that it shares.
-struct Shared {
-    checksum: u32,
-    task: u16,
-}
-
 impl<'a> Program<'_, 'a> {
-    /// Weights and epilogue section of the next weighted layer, which is that of `step`.
-    fn learned(
-        &mut self,
-        step: &Step<'a>,
-        weights: &Weights,
-    ) -> Result<(LayerWeights<'a>, &'a [u8], Option<Shared>), ParseError> {
-        let malformed = ParseError::Malformed(Part::Layer(step.index));
+    /// The next layer; `None` behind the last. Of a checked model and task there are no errors.
+    #[inline(never)]
+    pub(crate) fn advance(&mut self) -> Result<Option<Work<'a>>, ParseError> {
+        let Some(step) = self.steps.next() else { return Ok(None) };
+        let Step { index, layer, input, output, weights, first, stored, .. } = step;
+        let id = index + 1;
+        let joined = self.model.node(id).is_some_and(Node::is_joined);
+        let mut work =
+            Work { layer, input, output, learned: None, id, joined, shared: None, first };
+        let Some(weights) = weights else { return Ok(Some(work)) };
+        let malformed = ParseError::Malformed(Part::Layer(index));
         let (record, rest) = self.masks.split_first().ok_or(malformed)?;
         self.masks = rest;
         let [encoding, parameter, length @ ..] = *record;
         let length = u32::from_le_bytes(length) as usize;
-        let mut shared = None;
         let bytes = if encoding & SHARED != 0 {
             let [offset @ .., c0, c1, c2, c3, t0, t1, _, _]: Reference =
                 take(&mut self.sections).ok_or(malformed)?;
             let checksum = u32::from_le_bytes([c0, c1, c2, c3]);
-            shared = Some(Shared { checksum, task: u16::from_le_bytes([t0, t1]) });
-            let from = self.model.sections.get(u32::from_le_bytes(offset) as usize..);
-            from.and_then(|from| from.get(..length))
+            work.shared = Some((u16::from_le_bytes([t0, t1]), checksum));
+            let mut from = self.model.sections.get(u32::from_le_bytes(offset) as usize..);
+            take_section(from.get_or_insert_default(), length)
         } else {
             take_section(&mut self.sections, length)
         };
         let epilogue = take_section(&mut self.sections, weights.rows as usize * CHANNEL);
         let weights = LayerWeights {
-            weights: *weights,
+            weights,
             seed: self.model.seed,
-            first: step.first,
+            first,
             encoding: Encoding::from_id([encoding & !SHARED, parameter]).ok_or(malformed)?,
             bytes: bytes.ok_or(malformed)?,
-            stored: step.stored,
+            stored,
         };
-        Ok((weights, epilogue.ok_or(malformed)?, shared))
+        work.learned = Some((weights, Epilogue::unchecked(epilogue.ok_or(malformed)?)));
+        Ok(Some(work))
     }
 }
 
@@ -276,13 +307,8 @@ impl<'a> Iterator for Program<'_, 'a> {
 
     /// Ends behind the last layer. With a checked model and task nothing else ends it.
     fn next(&mut self) -> Option<Op<'a>> {
-        // Made in place: a layer is not copied from step to step.
-        let mut op = Op { step: self.steps.next()?, learned: None, same_as: None };
-        if let Some(weights) = op.step.weights {
-            let (weights, epilogue, shared) = self.learned(&op.step, &weights).ok()?;
-            op.learned = Some((weights, Epilogue::unchecked(epilogue)));
-            op.same_as = shared.map(|shared| shared.task);
-        }
-        Some(op)
+        let work = self.advance().ok().flatten()?;
+        let same_as = work.shared.map(|(task, _)| task);
+        Some(Op { step: work.step(self.model), learned: work.learned, same_as })
     }
 }

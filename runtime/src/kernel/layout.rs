@@ -285,6 +285,11 @@ impl Planes {
             Element::Activation => 1,
             Element::Logit => 4,
         };
+        if !MAPS {
+            let bytes = self.channels.checked_mul(self.height)?.checked_mul(self.width)?;
+            let rounded = bytes.checked_mul(element)?.checked_next_multiple_of(32)?;
+            return u32::try_from(rounded).ok().filter(|bytes| *bytes <= MAX_STORAGE);
+        }
         let vector = self.height == 1 && self.width == 1;
         let narrow = self.split || self.row_bytes() < 16 && !vector;
         let rows = self.rows() + self.pad + self.below();

@@ -143,6 +143,15 @@ impl fmt::Display for MaskError {
 impl core::error::Error for MaskError {}
 
 impl LayerWeights<'_> {
+    /// Checks form and content.
+    ///
+    /// # Errors
+    /// The first thing found wrong; after `Ok` no row can fail.
+    pub(crate) fn check(&self) -> Result<(), MaskError> {
+        self.check_form()?;
+        self.check_content()
+    }
+
     /// Reads the mask once, whose form was checked. Work is bounded by the bytes given; never panics.
     ///
     /// # Errors

@@ -158,8 +158,7 @@ impl<'a> LayerWeights<'a> {
         stored: &'a [u8],
     ) -> Result<Self, MaskError> {
         let layer = Self { weights, seed, first, encoding, bytes, stored };
-        layer.check_form()?;
-        layer.check_content()?;
+        layer.check()?;
         Ok(layer)
     }
 

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::artifact::{Model, Op, Step};
+use crate::artifact::{Model, Work};
 use crate::family::Family;
 use crate::kernel::{
     Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target, disjoint,
@@ -38,23 +38,26 @@ impl<'a> Runner<'_, 'a> {
     }
 
     /// The bytes of a layer's scratch.
-    fn scratch(&self, step: &Step) -> Option<Range<usize>> {
-        match step.layer.scratch(&step.input, &step.output) {
+    fn scratch(&self, op: &Work) -> Option<Range<usize>> {
+        match op.layer.scratch(&op.input, &op.output) {
             // An empty piece within another would not be disjoint of it.
             0 => Some(0..0),
-            bytes => Some(step.scratch as usize..step.scratch.checked_add(bytes)? as usize),
+            bytes => {
+                let start = self.model.scratch_of(op.id)?;
+                Some(start as usize..start.checked_add(bytes)? as usize)
+            }
         }
     }
 
     /// Runs one layer, but for the halo of its output.
-    pub(super) fn run<K: Kernels>(&mut self, op: &Op) -> Option<()> {
-        let layer = &op.step.layer;
-        let ((x, from), (y, to)) = (self.region(layer.inputs().0)?, self.region(layer.output())?);
-        let scratch = self.scratch(&op.step)?;
+    pub(super) fn run<K: Kernels>(&mut self, op: &Work) -> Option<()> {
+        let layer = &op.layer;
+        let ((x, from), (y, to)) = (self.region(layer.inputs().0)?, self.region(op.id)?);
+        let scratch = self.scratch(op)?;
         match (layer, &op.learned) {
             (Layer::Dense(dense), Some((weights, epilogue))) => {
                 let [x, y, scratch] = disjoint(self.arena, [from, to, scratch])?;
-                let target = match op.step.output.element {
+                let target = match op.output.element {
                     Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
                     Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
                 };
@@ -88,7 +91,7 @@ impl<'a> Runner<'_, 'a> {
     fn run_depthwise<K: Kernels>(
         &mut self,
         layer: &Depthwise,
-        op: &Op,
+        op: &Work,
         x: Placed,
         y: Placed,
         scratch: Range<usize>,
@@ -96,7 +99,7 @@ impl<'a> Runner<'_, 'a> {
         let (weights, epilogue) = op.learned.as_ref()?;
         let (low, window, mut rows) = (layer.range.low(), &layer.window, weights.rows());
         let copy = Placed { planes: layer.copy(&x.planes), start: scratch.start };
-        let copied = scratch.start..scratch.start + layer.copy_bytes(&op.step.input) as usize;
+        let copied = scratch.start..scratch.start + layer.copy_bytes(&op.input) as usize;
         // Channels are copied between the same halo.
         copy.planes.fill_halo(self.arena.get_mut(copied.clone())?);
         let lists = copied.end..scratch.end;
@@ -105,31 +108,35 @@ impl<'a> Runner<'_, 'a> {
     }
 
     /// A convolution and the sum behind it, in turns of some channels.
-    pub(super) fn run_joined<K: Kernels>(&mut self, conv: &Op, sum: &Op) -> Option<()> {
-        let (Layer::Conv2d(layer), Layer::Add(add)) = (&conv.step.layer, &sum.step.layer) else {
+    pub(super) fn run_joined<K: Kernels>(&mut self, conv: &Work, sum: &Work) -> Option<()> {
+        let (Layer::Conv2d(layer), Layer::Add(add)) = (&conv.layer, &sum.layer) else {
             return None;
         };
         let (weights, epilogue) = conv.learned.as_ref()?;
         let (low, window, mut rows) = (layer.range.low(), &layer.window, weights.rows());
-        let [x, part, left, right, y] =
-            [layer.input, layer.output, add.left, add.right, add.output]
-                .map(|id| self.model.placed(id));
-        let (x, part, left, right, y) = (x?, part?, left?, right?, y?);
-        let ((_, read), scratch) = (self.region(layer.input)?, self.scratch(&conv.step)?);
-        for first in (0..y.planes.channels).step_by(JOINED.into()) {
-            let count = (y.planes.channels - first).min(JOINED.into());
-            let part = part.channels(0, count);
+        let other = if add.left == layer.output { add.right } else { add.left };
+        let ((x, from), mut part) = (self.region(layer.input)?, self.model.placed(layer.output)?);
+        let (mut other, mut y) = (self.model.placed(other)?, self.model.placed(add.output)?);
+        let (scratch, channels) = (self.scratch(conv)?, y.planes.channels);
+        for first in (0..channels).step_by(JOINED.into()) {
+            let count = (channels - first).min(JOINED.into());
+            for map in [&mut part, &mut other, &mut y] {
+                map.planes.channels = count;
+            }
             let written = part.start..part.start + part.planes.len();
-            let [from, bytes, lists] =
-                disjoint(self.arena, [read.clone(), written, scratch.clone()])?;
+            let pieces = [from.clone(), written, scratch.clone()];
+            let [bytes, to, lists] = disjoint(self.arena, pieces)?;
             let mut conv = Convolution { rows: &mut rows, epilogue, first, low, window };
-            let from = Source { planes: x.planes, bytes: from };
-            K::conv2d(&mut conv, from, Sink { planes: part.planes, bytes }, words(lists)?);
-            let of_sum = |id: TensorId, map: Placed| {
-                if id == layer.output { part } else { map.channels(first, count) }
+            let from = Source { planes: x.planes, bytes };
+            K::conv2d(&mut conv, from, Sink { planes: part.planes, bytes: to }, words(lists)?);
+            let (left, right) = match add.left == layer.output {
+                true => (&part, &other),
+                false => (&other, &part),
             };
-            let (left, right) = (of_sum(add.left, left), of_sum(add.right, right));
-            K::add(add, self.arena, &left, &right, &y.channels(first, count));
+            K::add(add, self.arena, left, right, &y);
+            for map in [&mut other, &mut y] {
+                map.start += count * map.planes.plane();
+            }
         }
         Some(())
     }
