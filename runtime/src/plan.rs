@@ -28,15 +28,20 @@ pub(crate) struct Life {
     pub last: u8,
     /// How many layers read it.
     readers: u8,
-    /// Whether it is the output of a convolution that is joined with the sum behind it.
-    pub joined: bool,
+    /// Whether it is the output of a convolution and an input of the sum behind it.
+    summed: bool,
 }
 
 impl Life {
-    const NONE: Self = Self { first: 0, last: 0, readers: 0, joined: false };
+    const NONE: Self = Self { first: 0, last: 0, readers: 0, summed: false };
 
     fn meets(self, other: Life) -> bool {
         self.first <= other.last && other.first <= self.last
+    }
+
+    /// Whether it is the output of a convolution that is joined with the sum behind it.
+    pub(crate) fn is_joined(self) -> bool {
+        JOINS && self.summed && self.readers == 1
     }
 }
 
@@ -53,12 +58,15 @@ struct Need {
     halo: u8,
     /// Whether a layer reads or writes it element after element.
     flat: bool,
+    /// [`Placement::bands`]. Of two bytes, so that nothing is left between fields, and a table of zeros
+    /// is no copy of one in flash.
+    bands: u16,
     /// First byte, and that behind the last.
     bytes: [u32; 2],
 }
 
 impl Need {
-    const NONE: Self = Self { life: Life::NONE, halo: 0, flat: false, bytes: [0; 2] };
+    const NONE: Self = Self { life: Life::NONE, halo: 0, flat: false, bands: 0, bytes: [0; 2] };
 
     /// The halo that the plan must give a tensor: the widest padding of the layers that read it as
     /// a map, and none for the input, for vectors that a layer writes element after element, and for
@@ -118,7 +126,7 @@ impl Needs {
             // Whether something else reads the convolution is not known yet; then this sum lives a
             // layer longer than it must.
             first = index - 1;
-            self.change(conv.output(), |need| need.life.joined = true);
+            self.change(conv.output(), |need| need.life.summed = true);
         }
         let vector = (output.height, output.width) == (1, 1);
         let relayout = matches!(layer, Layer::Relayout(_));
@@ -133,9 +141,6 @@ impl Needs {
         let layers = self.layers;
         self.change(output, |need| need.life.last = layers);
         self.change(0, |input| input.flat = true);
-        if JOINS {
-            self.tensors.iter_mut().for_each(|need| need.life.joined &= need.life.readers == 1);
-        }
     }
 
     /// The span of layers for which a tensor's bytes are spoken for.
@@ -153,7 +158,7 @@ impl Needs {
     /// Whether the layer that writes a tensor is joined with the sum behind it.
     #[cfg(feature = "write")]
     pub(crate) fn joined(&self, id: TensorId) -> bool {
-        self.of(id).life.joined
+        self.of(id).life.is_joined()
     }
 
     #[cfg(feature = "write")]
@@ -275,15 +280,17 @@ pub(crate) fn check(model: &Model<'_>, needs: &mut Needs) -> Result<(), ParseErr
             let expected = expected.unwrap_or(0);
             return Err(ParseError::Halo { tensor: id, found: place.pad, expected });
         }
-        if node.is_joined() != need.life.joined {
+        let joined = need.life.is_joined();
+        if node.is_joined() != joined {
             return Err(ParseError::Malformed(Part::Tensor(id)));
         }
         let plain = id == 0 || id == model.output_id() || !MAPS;
-        let part = part(&node.tensor(), need.life.joined);
+        let part = part(&node.tensor(), joined);
         let planes = planes(&part, place).filter(|_| !plain || place.bands == 1);
         let planes = planes.ok_or(ParseError::Bands { tensor: id, found: place.bands })?;
         let bytes = planes.storage(part.element).ok_or(ParseError::Storage { tensor: id })?;
         need.bytes = region(id, place.offset, bytes, model.arena)?;
+        need.bands = place.bands.into();
     }
 
     let needs = &needs.tensors;
@@ -291,7 +298,10 @@ pub(crate) fn check(model: &Model<'_>, needs: &mut Needs) -> Result<(), ParseErr
         let layer = model.layer_of(id)?;
         let ((left, right), index) = (layer.inputs(), id - 1);
         let at = |id| model.placed(id);
-        if MAPS {
+        // Any layer can work between plain maps.
+        let is_plain = |id| needs.get(usize::from(id)).is_some_and(|need: &Need| need.bands == 1);
+        let plain = is_plain(left) && is_plain(id) && right.is_none_or(is_plain);
+        if MAPS && !plain {
             let (x, sum) = (at(left), right.and_then(at));
             let (sum, y) = (sum.as_ref().map(|sum| &sum.planes), at(id));
             let fit = |(x, y): (Placed, Placed)| bands_fit(&layer, &x.planes, sum, &y.planes);
@@ -312,7 +322,7 @@ pub(crate) fn check(model: &Model<'_>, needs: &mut Needs) -> Result<(), ParseErr
             let read = other == left || Some(other) == right;
             let life = other_need.life;
             let shares = read
-                && !life.joined
+                && !life.is_joined()
                 && life.last == index
                 && MAPS
                 && at(other).zip(at(id)).is_some_and(|(x, y)| in_place(&layer, other, &x, &y));

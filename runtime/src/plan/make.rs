@@ -110,7 +110,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
     order.sort_by_key(|id| writers[*id].map_or(0, |index| index + 1));
     for id in order {
         let life = needs.life(id as TensorId);
-        let part = part(&tensors[id], life.joined);
+        let part = part(&tensors[id], life.is_joined());
         let bytes = storage(&part, placements[id].pad, placements[id].bands);
         let bytes = bytes.ok_or(PlanError::Tensor(id as TensorId))?;
         let over = writers[id].and_then(|index| {
@@ -119,7 +119,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
             [Some(left), right].into_iter().flatten().find(|input| {
                 let of_input = needs.life(*input);
                 usize::from(of_input.last) == index
-                    && !of_input.joined
+                    && !of_input.is_joined()
                     && place(usize::from(*input))
                         .zip(place(id))
                         .is_some_and(|(x, y)| in_place(&layers[index], *input, &x, &y))

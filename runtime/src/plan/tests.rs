@@ -61,7 +61,7 @@ fn a_residual_block_needs_two_maps_and_some_channels_of_a_third() {
     ];
     let plan = make(&[map; 7], &layers, Goal::Speed).unwrap();
     let needs = Needs::of_layers(&[map; 7], &layers);
-    assert!(needs.life(3).joined);
+    assert!(needs.life(3).is_joined());
     assert_eq!(needs.life(4).first, 2);
     assert_eq!(plan.placements[1], plan.placements[4], "the sum takes the place of its input");
     let places = plan.placements.iter();
