@@ -191,7 +191,7 @@ impl<'a> Epilogue<'a> {
     }
 
     /// Scale and shift of `row` and those behind it.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     #[inline(always)]
     pub(crate) fn from(&self, row: usize) -> impl Iterator<Item = Affine> {
         let channels = self.channels.get(row..).unwrap_or_default();

@@ -85,7 +85,7 @@ impl Generator {
 
     /// What is added to an index, and the key between the rounds: for kernels that make words of their
     /// own.
-    #[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
+    #[cfg(any(seedmask_dsp, seedmask_vectors))]
     pub(crate) const fn parts(self) -> (u32, u32) {
         (self.start, self.key)
     }
@@ -110,7 +110,7 @@ pub struct RowWords {
 
 impl RowWords {
     /// The same words, turned further to the left.
-    #[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
+    #[cfg(any(seedmask_dsp, seedmask_vectors))]
     pub(crate) const fn turned(self, bits: u32) -> Self {
         Self { rotation: self.rotation + bits, ..self }
     }

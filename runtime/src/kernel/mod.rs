@@ -13,19 +13,19 @@ pub use general::General;
 pub use layout::{BANDS, MAX_STORAGE, Planes, SPLIT, WHOLE, storage};
 #[cfg(seedmask_dsp)]
 pub use processor::Dsp;
-#[cfg(target_arch = "x86_64")]
+#[cfg(seedmask_vectors)]
 pub use processor::Vectors;
 pub use reference::Reference;
 pub use words::Words;
 
 /// The fastest set for this target.
-#[cfg(target_arch = "x86_64")]
+#[cfg(seedmask_vectors)]
 pub type Native = Vectors;
 /// The fastest set for this target.
 #[cfg(seedmask_dsp)]
 pub type Native = Dsp;
 /// The fastest set for this target.
-#[cfg(not(any(target_arch = "x86_64", seedmask_dsp)))]
+#[cfg(not(any(seedmask_vectors, seedmask_dsp)))]
 pub type Native = Words;
 
 use crate::epilogue::Epilogue;

@@ -20,7 +20,7 @@ mod write;
 pub use check::MaskError;
 pub use gaps::GapRow;
 pub use positions::PositionRow;
-#[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
+#[cfg(any(seedmask_dsp, seedmask_vectors))]
 pub(crate) use positions::{Counts, GROUP as COUNTS};
 #[cfg(seedmask_dsp)]
 pub(crate) use rice::Reader;

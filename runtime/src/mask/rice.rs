@@ -188,7 +188,7 @@ impl RiceRow<'_> {
     }
 
     /// Calls `each` with the kept weights that are left; faster than one call for each.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     #[inline(always)]
     pub(crate) fn visit(&mut self, mut each: impl FnMut((u32, i32))) {
         let mut row = self.clone();

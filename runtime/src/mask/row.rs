@@ -4,7 +4,7 @@ use super::positions::{Lists, PositionRow};
 #[cfg(seedmask_dsp)]
 use super::rice::Place;
 use super::rice::{Reader, RiceRow};
-#[cfg(target_arch = "x86_64")]
+#[cfg(seedmask_vectors)]
 use super::values::Drawn;
 use super::values::{LayerValues, Values};
 use super::{Encoding, GapRow, LayerWeights};
@@ -63,13 +63,13 @@ impl<'a> Rows<'a> {
     }
 
     /// Where the weights come from.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(crate) fn source(&self) -> Source {
         self.layer.weights.source
     }
 
     /// Makes `row` the next one. Not for [`Encoding::SignedGaps`].
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(crate) fn go_to(&mut self, row: u32) {
         self.row = row;
     }
@@ -309,7 +309,7 @@ impl<'a> Rows<'a> {
     }
 
     /// Whether [`Rows::next_codes`] reads the rows.
-    #[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
+    #[cfg(any(seedmask_dsp, seedmask_vectors))]
     pub(crate) fn are_codes(&self) -> bool {
         Family::Rice.is_linked() && matches!(self.masks, LayerMasks::Rice(_)) && self.are_signs()
     }
@@ -341,7 +341,7 @@ impl<'a> Rows<'a> {
     /// A reader at the first kept weight of the next row, the flat index of the row's first weight, and
     /// its sign words, turned to the left by `turn`. The row must be read to its end. `None` where
     /// weights are no codes with signs from the seed, and after the last.
-    #[cfg(any(seedmask_dsp, target_arch = "x86_64"))]
+    #[cfg(any(seedmask_dsp, seedmask_vectors))]
     pub(crate) fn next_codes(
         &mut self,
         signs: &mut [u32],
@@ -370,7 +370,7 @@ impl<'a> Rows<'a> {
 
     /// Takes back a row that was read to its end, so that codes are not read a second time to find
     /// the next one.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(crate) fn resume(&mut self, row: Row<'a>) {
         if Family::Rice.is_linked()
             && let (LayerMasks::Rice(reader), Row::Rice(read)) = (&mut self.masks, row)
@@ -404,7 +404,7 @@ pub enum Row<'a> {
     Positions(PositionRow<'a>),
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(seedmask_vectors)]
 impl Row<'_> {
     /// Where the weights come from.
     pub(crate) fn source(&self) -> Source {
@@ -465,7 +465,7 @@ impl<'a> RawWords<'a> {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(seedmask_vectors)]
 impl RawWords<'_> {
     /// Mask words from `first` on; 0 beyond the last.
     #[inline(always)]
@@ -503,13 +503,13 @@ pub struct WordRow<'a> {
 
 impl<'a> WordRow<'a> {
     /// Where the weights come from.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(crate) fn source(&self) -> Source {
         self.values.source()
     }
 
     /// Mask words of the row.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(crate) fn words(&self) -> u32 {
         self.words
     }
@@ -518,7 +518,7 @@ impl<'a> WordRow<'a> {
     /// alone where the source has some. Words beyond the row's are 0. For kernels that gain by
     /// many words at once.
     #[inline(always)]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(crate) fn fill(&self, first: u32, magnitude: i32, masks: &mut [u32], signs: &mut [u32]) {
         let count = masks.len().min(signs.len()).min(self.words.saturating_sub(first) as usize);
         let (masks, rest) = masks.split_at_mut(count);
@@ -568,7 +568,7 @@ impl<'a> WordRow<'a> {
     }
 
     /// The stored weights of a row, a byte an input.
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(crate) fn stored(&self) -> Option<&'a [u8]> {
         match self.values.drawn() {
             Drawn::Stored(stored) if Family::Stored.is_linked() => Some(stored),

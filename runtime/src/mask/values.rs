@@ -79,12 +79,12 @@ impl<'a> LayerValues<'a> {
 impl<'a> Values<'a> {
     /// Where they come from.
     #[inline(always)]
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(super) fn drawn(&self) -> Drawn<'a> {
         self.drawn
     }
 
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(seedmask_vectors)]
     pub(super) fn source(&self) -> Source {
         match self.drawn {
             Drawn::Magnitudes(_) if Family::Magnitudes.is_linked() => Source::SeededMagnitudes,

@@ -29,16 +29,7 @@ macro_rules! kernels {
     )*};
 }
 
-kernels! {
-    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: &mut Target)
-        = vector::dense::dense::<Bytes>;
-    fn conv2d(conv: &mut Convolution, x: Source, y: &mut Sink) = vector::conv2d::conv2d::<Bytes>;
-    fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise)
-        = vector::depthwise::depthwise::<Bytes>;
-    fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed) = vector::maps::pool::<Bytes>;
-    fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed)
-        = vector::maps::add::<Bytes>;
-}
+vector::each_kernel!(kernels);
 
 /// 32 bytes. Instructions that pack or unpack do so in each half on its own.
 #[derive(Clone, Copy)]

@@ -6,8 +6,8 @@
 //! adds.
 //!
 //! Every function here is `unsafe` for one reason: it may be called only where the processor has the
-//! instructions of its `V`. They are all inlined into functions of `avx2` or `neon` that enable
-//! these.
+//! instructions of its `V`. They are all inlined into functions of `avx2` that enable these, or of
+//! `neon`.
 
 pub(super) mod conv2d;
 pub(super) mod dense;
@@ -110,6 +110,25 @@ pub(super) trait Vector: Copy {
     /// `clamp((left·scales[0] + right·scales[1] + shift) >> right, low, 127)`, byte by byte.
     unsafe fn sum_of_two(left: Self, right: Self, pair: &Self::Pair) -> Self;
 }
+
+/// Gives `$define` the signature of every kernel and its body for the caller's vector `Bytes`.
+macro_rules! each_kernel {
+    ($define:ident) => {
+        $define! {
+            fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: &mut Target)
+                = vector::dense::dense::<Bytes>;
+            fn conv2d(conv: &mut Convolution, x: Source, y: &mut Sink)
+                = vector::conv2d::conv2d::<Bytes>;
+            fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise)
+                = vector::depthwise::depthwise::<Bytes>;
+            fn pool(pool: &Pool, memory: &mut [u8], x: Placed, y: Placed)
+                = vector::maps::pool::<Bytes>;
+            fn add(add: &Add, memory: &mut [u8], left: Placed, right: Placed, y: Placed)
+                = vector::maps::add::<Bytes>;
+        }
+    };
+}
+pub(super) use each_kernel;
 
 /// Rows of a dense layer whose sums go through the epilogue at once.
 const AT_ONCE: usize = 32;

@@ -9,8 +9,10 @@ use crate::mask::LayerWeights;
 
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::processor::avx2 as instructions;
+#[cfg(target_arch = "aarch64")]
+use crate::kernel::processor::neon as instructions;
 
-/// Vectors of bytes: AVX2 on an x86-64 that has it. What the processor or a layer is not made for is
+/// Vectors of bytes: AVX2 on an x86-64 that has it, NEON on aarch64. What the processor or a layer is not made for is
 /// left to [`Words`].
 #[derive(Clone, Copy, Debug)]
 pub struct Vectors;
