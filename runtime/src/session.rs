@@ -76,8 +76,8 @@ pub enum InferError {
         /// Fingerprint of the session's.
         expected: u64,
     },
-    /// The task was parsed with another file of the same backbone, whose masks it may share: parse
-    /// it with this one.
+    /// The task was parsed with another file of the same backbone, whose masks it may share, or with
+    /// another copy of this one: parse it with the session's model.
     OtherFile {
         /// Checksum of the file that the task was parsed with.
         found: u32,
@@ -192,8 +192,8 @@ impl<'m, 'a> Session<'m, 'a> {
         if found != expected {
             return Err(InferError::OtherBackbone { found, expected });
         }
-        let (found, expected) = (task.file(), self.model.checksum);
-        if found != expected {
+        if !task.belongs_to(&self.model) {
+            let (found, expected) = (task.file(), self.model.checksum);
             return Err(InferError::OtherFile { found, expected });
         }
         if let Some((index, found)) = beyond_activations(self.input()) {

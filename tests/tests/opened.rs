@@ -2,7 +2,7 @@
 //! kernels comes to an end, and none panics.
 
 use seedmask::kernel::{General, Kernels, Native, Reference, Words};
-use seedmask::{Model, ParseError, Session, Task};
+use seedmask::{InferError, Model, ParseError, Session, Task};
 use seedmask_benches::artifact::{artifact, isolated};
 use seedmask_benches::cases::{AWKWARD, Mask, SMALL, variants};
 use seedmask_benches::damage::{FILLINGS, sections};
@@ -82,6 +82,20 @@ fn what_was_parsed_opens_and_runs_alike() {
         assert_eq!(parsed.fingerprint(), opened.fingerprint());
         assert_eq!(parsed.task("mix").is_some(), opened.task("mix").is_some());
     }
+}
+
+/// Files may say the same of themselves and hold other masks.
+#[test]
+fn a_task_of_another_copy_is_refused() {
+    let [(_, file), ..] = samples();
+    let copy = file.clone();
+    let (model, other) = (Model::open(&file).unwrap(), Model::open(&copy).unwrap());
+    let task = other.tasks().next().unwrap();
+    let mut memory = vec![0_u128; model.arena_bytes().div_ceil(16)];
+    let arena: &mut [u8] = bytemuck::cast_slice_mut(&mut memory);
+    let error = Session::new(model, arena).unwrap().infer(task).unwrap_err();
+    assert!(matches!(error, InferError::OtherFile { .. }), "{error:?}");
+    assert_eq!(task.program(&model).count(), 0);
 }
 
 #[test]

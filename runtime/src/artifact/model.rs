@@ -21,7 +21,7 @@ pub struct Model<'a> {
     pub(crate) checksum: u32,
     pub(crate) arena: u32,
     /// The input's, then one a layer.
-    nodes: &'a [NodeBytes],
+    pub(super) nodes: &'a [NodeBytes],
     parameters: &'a [Parameters],
     places: &'a [PlaceBytes],
     /// What of the manifest is behind the plan.
@@ -233,6 +233,12 @@ impl<'a> Model<'a> {
     pub(crate) fn layer_of(&self, id: TensorId) -> Result<Layer, ParseError> {
         let node = self.node(id).ok_or(ParseError::Malformed(Part::Tensor(id)))?;
         node.layer(self.parameters, id)
+    }
+
+    /// Rows, inputs and source of the layer that writes tensor `id`, if it has weights.
+    pub(super) fn weights_of(&self, id: TensorId) -> Option<Weights> {
+        let layer = self.layer_of(id).ok()?;
+        layer.weights(&self.tensor(layer.inputs().0)?, &self.tensor(id)?)
     }
 
     /// First byte of the scratch of the layer that writes tensor `id`.

@@ -1,7 +1,9 @@
 //! What was learned: a mask and an epilogue for every weighted layer of a backbone.
 
 use super::error::{Limited, ParseError, Part};
-use super::manifest::{Labels, MaskRecord, Node, Reference, SHARED, TaskHead, take, take_table};
+use super::manifest::{
+    Labels, MaskRecord, Node, NodeBytes, Reference, SHARED, TaskHead, take, take_table,
+};
 use super::model::{Depth, Model, Step, Steps, split, take_section};
 use super::prologue::{Kind, mask_checksum};
 use crate::epilogue::{CHANNEL, Epilogue};
@@ -14,6 +16,8 @@ pub struct Task<'a> {
     fingerprint: u64,
     /// Checksum of the backbone's file, whose masks the task may share.
     file: u32,
+    /// The nodes of that file where it lies: those that masks were checked against.
+    nodes: &'a [NodeBytes],
     classes: u16,
     /// Name and labels, a byte 0 between.
     text: &'a [u8],
@@ -99,10 +103,15 @@ impl<'a> Task<'a> {
     /// checked against these layers.
     pub fn program<'m>(&self, model: &'m Model<'a>) -> Program<'m, 'a> {
         let mut steps = model.steps();
-        if (self.fingerprint, self.file) != (model.fingerprint, model.checksum) {
+        if !self.belongs_to(model) {
             steps.end();
         }
         Program { model, steps, masks: self.masks, sections: self.sections }
+    }
+
+    /// Whether the task was checked against these very bytes: what files say of themselves may be wrong.
+    pub(crate) fn belongs_to(&self, model: &Model) -> bool {
+        core::ptr::eq(self.nodes, model.nodes)
     }
 
     /// Checks masks and epilogues as far as `depth` says.
@@ -115,32 +124,25 @@ impl<'a> Task<'a> {
                 most: outputs.into(),
             });
         }
+        self.program(model).check_forms()?;
         let mut program = self.program(model);
+        if depth == Depth::Form {
+            program.steps.end();
+        }
         let mut count = 0;
         while let Some(work) = program.advance()? {
             let Some((weights, epilogue)) = &work.learned else { continue };
             let layer = count;
             count += 1;
-            let named = |error| match error {
-                MaskError::Disabled(family) => ParseError::Disabled(family),
-                error => ParseError::Mask { layer, error },
-            };
-            weights.check_form().map_err(named)?;
-            if depth == Depth::Form {
-                continue;
-            }
             if let Some((task, checksum)) = work.shared
                 && mask_checksum(weights.encoding, weights.bytes) != checksum
             {
                 return Err(ParseError::SameAs { layer, task });
             }
-            weights.check_content().map_err(named)?;
+            weights.check_content().map_err(|error| ParseError::Mask { layer, error })?;
             if !epilogue.is_valid() {
                 return Err(ParseError::Epilogue { layer });
             }
-        }
-        if !program.sections.is_empty() {
-            return Err(ParseError::Malformed(Part::End));
         }
         Ok(())
     }
@@ -151,6 +153,7 @@ impl<'a> Task<'a> {
 pub struct Tasks<'a> {
     fingerprint: u64,
     file: u32,
+    nodes: &'a [NodeBytes],
     manifest: &'a [u8],
     sections: &'a [u8],
     weighted: u8,
@@ -163,6 +166,7 @@ impl<'a> Tasks<'a> {
         Self {
             fingerprint: model.fingerprint,
             file: model.checksum,
+            nodes: model.nodes,
             manifest: model.tasks,
             sections: model.sections.get(stored..).unwrap_or_default(),
             weighted: model.weighted,
@@ -182,6 +186,7 @@ impl<'a> Tasks<'a> {
         Ok(Task {
             fingerprint: self.fingerprint,
             file: self.file,
+            nodes: self.nodes,
             classes: u16::from_le_bytes([c0, c1]),
             text: text.ok_or(malformed)?.as_flattened(),
             masks,
@@ -252,6 +257,15 @@ impl<'a> Work<'a> {
     }
 }
 
+/// What a task has for one layer: its mask, its epilogue, and the task and checksum of a mask that it
+/// shares.
+struct Learned<'a> {
+    encoding: Encoding,
+    bytes: &'a [u8],
+    epilogue: &'a [u8],
+    shared: Option<(u16, u32)>,
+}
+
 /// Iterator over the layers of a model under one task.
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'m, 'a> {
@@ -274,31 +288,57 @@ impl<'a> Program<'_, 'a> {
             Work { layer, input, output, learned: None, id, joined, shared: None, first };
         let Some(weights) = weights else { return Ok(Some(work)) };
         let malformed = ParseError::Malformed(Part::Layer(index));
-        let (record, rest) = self.masks.split_first().ok_or(malformed)?;
+        let Learned { encoding, bytes, epilogue, shared } =
+            self.next_learned(weights.rows).ok_or(malformed)?;
+        work.shared = shared;
+        let seed = self.model.seed;
+        let weights = LayerWeights { weights, seed, first, encoding, bytes, stored };
+        work.learned = Some((weights, Epilogue::unchecked(epilogue)));
+        Ok(Some(work))
+    }
+
+    /// Takes what there is for the next weighted layer, of `rows` rows.
+    #[inline(always)]
+    fn next_learned(&mut self, rows: u32) -> Option<Learned<'a>> {
+        let (record, rest) = self.masks.split_first()?;
         self.masks = rest;
         let [encoding, parameter, length @ ..] = *record;
         let length = u32::from_le_bytes(length) as usize;
+        let mut shared = None;
         let bytes = if encoding & SHARED != 0 {
-            let [offset @ .., c0, c1, c2, c3, t0, t1, _, _]: Reference =
-                take(&mut self.sections).ok_or(malformed)?;
-            let checksum = u32::from_le_bytes([c0, c1, c2, c3]);
-            work.shared = Some((u16::from_le_bytes([t0, t1]), checksum));
+            let [offset @ .., c0, c1, c2, c3, t0, t1, _, _]: Reference = take(&mut self.sections)?;
+            shared = Some((u16::from_le_bytes([t0, t1]), u32::from_le_bytes([c0, c1, c2, c3])));
             let mut from = self.model.sections.get(u32::from_le_bytes(offset) as usize..);
             take_section(from.get_or_insert_default(), length)
         } else {
             take_section(&mut self.sections, length)
         };
-        let epilogue = take_section(&mut self.sections, weights.rows as usize * CHANNEL);
-        let weights = LayerWeights {
-            weights,
-            seed: self.model.seed,
-            first,
-            encoding: Encoding::from_id([encoding & !SHARED, parameter]).ok_or(malformed)?,
-            bytes: bytes.ok_or(malformed)?,
-            stored,
-        };
-        work.learned = Some((weights, Epilogue::unchecked(epilogue.ok_or(malformed)?)));
-        Ok(Some(work))
+        Some(Learned {
+            encoding: Encoding::from_id([encoding & !SHARED, parameter])?,
+            bytes: bytes?,
+            epilogue: take_section(&mut self.sections, rows as usize * CHANNEL)?,
+            shared,
+        })
+    }
+
+    /// Checks the form of all masks, and that nothing is behind them.
+    fn check_forms(mut self) -> Result<(), ParseError> {
+        let mut layer = 0;
+        for id in 1..self.model.tensor_count() {
+            let Some(weights) = self.model.weights_of(id) else { continue };
+            let malformed = ParseError::Malformed(Part::Layer(id - 1));
+            let Learned { encoding, bytes, .. } =
+                self.next_learned(weights.rows).ok_or(malformed)?;
+            encoding.check_form(&weights, bytes).map_err(|error| match error {
+                MaskError::Disabled(family) => ParseError::Disabled(family),
+                error => ParseError::Mask { layer, error },
+            })?;
+            layer += 1;
+        }
+        if !self.sections.is_empty() {
+            return Err(ParseError::Malformed(Part::End));
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
     Encoding, LayerWeights, MAX_INPUTS, MAX_RICE_PARAMETER, MAX_ROWS, gaps, positions, rice,
 };
 use crate::family::Family;
-use crate::layer::Source;
+use crate::layer::{Source, Weights};
 
 /// Why a layer's mask or stored weights were refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,12 +143,27 @@ impl fmt::Display for MaskError {
 impl core::error::Error for MaskError {}
 
 impl LayerWeights<'_> {
-    /// Checks form and content.
+    /// Checks shape, stored weights, and form and content of the mask.
     ///
     /// # Errors
     /// The first thing found wrong; after `Ok` no row can fail.
     pub(crate) fn check(&self) -> Result<(), MaskError> {
-        self.check_form()?;
+        if let Some(family) = Family::missing_for_source(self.weights.source) {
+            return Err(MaskError::Disabled(family));
+        }
+        let (rows, inputs) = (self.weights.rows, self.weights.inputs);
+        if !(1..=MAX_ROWS).contains(&rows) || !(1..=MAX_INPUTS).contains(&inputs) {
+            return Err(MaskError::Shape { rows, inputs });
+        }
+        let expected = match self.weights.source {
+            Source::StoredInt8 => rows * inputs,
+            Source::SeededSigns | Source::SeededMagnitudes => 0,
+        };
+        match self.stored.len() as u32 {
+            found if found == expected => (),
+            found => return Err(MaskError::StoredLength { found, expected }),
+        }
+        self.encoding.check_form(&self.weights, self.bytes)?;
         self.check_content()
     }
 
@@ -169,69 +184,6 @@ impl LayerWeights<'_> {
             }
             // Checked with the form, or refused there.
             _ => Ok(()),
-        }
-    }
-
-    /// Checks what kernels rely on for memory safety, without reading more than that wants: the lengths
-    /// of all sections, and of [`Encoding::SignedGaps`] all.
-    ///
-    /// # Errors
-    /// The first thing found wrong; after `Ok` rows may be cut, or keep what they should not.
-    pub(crate) fn check_form(&self) -> Result<(), MaskError> {
-        if let Some(family) = Family::missing_for_source(self.weights.source) {
-            return Err(MaskError::Disabled(family));
-        }
-        let (rows, inputs) = (self.weights.rows, self.weights.inputs);
-        if !(1..=MAX_ROWS).contains(&rows) || !(1..=MAX_INPUTS).contains(&inputs) {
-            return Err(MaskError::Shape { rows, inputs });
-        }
-        let expected = match self.weights.source {
-            Source::StoredInt8 => rows * inputs,
-            Source::SeededSigns | Source::SeededMagnitudes => 0,
-        };
-        match self.stored.len() as u32 {
-            found if found == expected => (),
-            found => return Err(MaskError::StoredLength { found, expected }),
-        }
-        if let Some(family) = Family::of_encoding(self.encoding).filter(|of| !of.is_linked()) {
-            return Err(MaskError::Disabled(family));
-        }
-        let words = 4 * rows * self.weights.words();
-        match self.encoding {
-            Encoding::Full => self.check_length(0),
-            Encoding::Raw => self.check_length(words),
-            Encoding::CountedRaw | Encoding::SignedGaps | Encoding::SignedPositions { .. }
-                if self.weights.source != Source::SeededSigns =>
-            {
-                Err(MaskError::Source { found: self.weights.source })
-            }
-            Encoding::CountedRaw => self.check_length(words + 2 * rows),
-            Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
-                Err(MaskError::Parameter { found: parameter })
-            }
-            Encoding::RiceGaps { .. } => match self.bytes.len() {
-                0..rice::HEADER => Err(MaskError::Length {
-                    found: self.bytes.len() as u32,
-                    expected: rice::HEADER as u32,
-                }),
-                _ => Ok(()),
-            },
-            Encoding::SignedGaps if Family::Gaps.is_linked() => {
-                gaps::check(self.bytes, rows, inputs)
-            }
-            Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
-                positions::check_counts(self.bytes, rows, inputs, base)
-            }
-            Encoding::SignedGaps | Encoding::SignedPositions { .. } => Ok(()),
-            Encoding::Seeded { density: 0 } => Err(MaskError::ZeroDensity),
-            Encoding::Seeded { .. } => self.check_length(0),
-        }
-    }
-
-    fn check_length(&self, expected: u32) -> Result<(), MaskError> {
-        match self.bytes.len() as u32 {
-            found if found == expected => Ok(()),
-            found => Err(MaskError::Length { found, expected }),
         }
     }
 
@@ -257,5 +209,47 @@ impl LayerWeights<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Encoding {
+    /// Checks what kernels rely on for memory safety in the section `bytes` for a layer of checked shape,
+    /// without reading more than that wants: its length, and of [`Encoding::SignedGaps`] all.
+    ///
+    /// # Errors
+    /// The first thing found wrong; after `Ok` rows may be cut, or keep what they should not.
+    pub(crate) fn check_form(self, weights: &Weights, bytes: &[u8]) -> Result<(), MaskError> {
+        if let Some(family) = Family::of_encoding(self).filter(|family| !family.is_linked()) {
+            return Err(MaskError::Disabled(family));
+        }
+        let Weights { rows, inputs, source } = *weights;
+        let signed = matches!(
+            self,
+            Encoding::CountedRaw | Encoding::SignedGaps | Encoding::SignedPositions { .. }
+        );
+        if signed && source != Source::SeededSigns {
+            return Err(MaskError::Source { found: source });
+        }
+        let words = 4 * rows * weights.words();
+        let (found, expected) = (
+            bytes.len() as u32,
+            match self {
+                Encoding::SignedGaps if Family::Gaps.is_linked() => {
+                    return gaps::check(bytes, rows, inputs);
+                }
+                Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
+                    return positions::check_counts(bytes, rows, inputs, base);
+                }
+                Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
+                    return Err(MaskError::Parameter { found: parameter });
+                }
+                Encoding::Seeded { density: 0 } => return Err(MaskError::ZeroDensity),
+                Encoding::Raw => words,
+                Encoding::CountedRaw => words + 2 * rows,
+                Encoding::RiceGaps { .. } => (bytes.len() as u32).max(rice::HEADER as u32),
+                _ => 0,
+            },
+        );
+        if found == expected { Ok(()) } else { Err(MaskError::Length { found, expected }) }
     }
 }
