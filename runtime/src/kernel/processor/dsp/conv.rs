@@ -2,6 +2,8 @@
 //! sixteen outputs. What has no such form (other weights than ±1, windows that step over the columns
 //! of a plain map) is left to [`general`].
 
+use core::ops::Range;
+
 use super::channels::{BESIDE, Channels, GAPS, MOST, WRITTEN};
 use super::codes::{Lists, TURN};
 use super::program::{self, Bits, Writer};
@@ -11,6 +13,9 @@ use crate::epilogue::{Affine, CHANNEL, HALF, Narrow};
 use crate::kernel::{Convolution, Planes, Sink, Source, general};
 use crate::layer::Window;
 use crate::random::WORD;
+
+/// With fewer inputs that two channels share, their sums take longer together.
+const LEAST_SHARED: usize = 7;
 
 #[inline(never)]
 pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
@@ -22,16 +27,17 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &m
     let (coded, listed) = (conv.rows.are_codes(), conv.rows.are_lists());
     // What these cost more as masks is that of a word for every two.
     let more = if coded || listed { kept / 2 } else { 0 };
-    let pairs = walk(false).is_some_and(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
-    let Some(mut walk) = walk(!pairs) else { return general::conv2d(conv, &x, &mut y, scratch) };
+    let both = if shared > LEAST_SHARED { walk(false) } else { None };
+    let both = both.filter(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
+    let pairs = both.is_some();
+    let Some(mut walk) = both.or_else(|| walk(true)) else {
+        return general::conv2d(conv, &x, &mut y, scratch);
+    };
     // What two rows share is found in masks only.
     let (coded, listed) = (coded && !pairs, listed && !pairs);
     let Some(mut scratch) = Scratch::new(scratch, inputs, coded || listed, &mut y) else { return };
     if conv.first == 0 {
         scratch.fill_table(&x.planes, conv.window);
-    }
-    if pairs {
-        return scratch.make_pairs(conv, &mut walk, &x, &mut y);
     }
     let mut done = 0;
     while done < y.planes.channels {
@@ -41,10 +47,13 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &m
                 break;
             }
         }
-        if !(coded && scratch.make_coded(conv, &mut walk, done, &mut y)) {
-            scratch.make_masked(conv, &mut walk, done, &x, &mut y);
+        if coded && scratch.make_coded(conv, &mut walk, done, &mut y) {
+            done += 1;
+            continue;
         }
-        done += 1;
+        let rows = if pairs { (y.planes.channels - done).min(2) } else { 1 };
+        scratch.make_masked(conv, &mut walk, done..done + rows, &x, &mut y);
+        done += rows;
     }
 }
 
@@ -175,19 +184,53 @@ impl<'s> Scratch<'s> {
         made
     }
 
-    /// Makes a channel of any weights.
+    /// Makes one or two channels of any weights.
     #[inline(never)]
     fn make_masked(
         &mut self,
         conv: &mut Convolution,
         walk: &mut Walk,
-        done: usize,
+        channels: Range<usize>,
         x: &Source,
         y: &mut Sink,
     ) {
-        let (masks, signs) = self.bits[0].split_at_mut(self.bits[0].len() / 2);
-        conv.rows.next_mask(masks, signs);
-        self.make_bits(conv, walk, 0, done, x, y);
+        for row in self.bits.iter_mut().take(channels.len()) {
+            let (masks, signs) = row.split_at_mut(row.len() / 2);
+            conv.rows.next_mask(masks, signs);
+        }
+        if channels.len() == 2 && self.make_pair(conv, walk, channels.start, y).is_some() {
+            return;
+        }
+        for (row, done) in channels.enumerate() {
+            self.make_bits(conv, walk, row, done, x, y);
+        }
+    }
+
+    /// Makes two channels, `done` and the one behind it, from the words of both rows. `None` if sums or
+    /// epilogues are too large for 16 and 32 bits.
+    #[inline(never)]
+    fn make_pair(
+        &mut self,
+        conv: &Convolution,
+        walk: &mut Walk,
+        done: usize,
+        y: &mut Sink,
+    ) -> Option<()> {
+        let [first, last] = [&*self.bits[0], &*self.bits[1]].map(|words| {
+            let (masks, signs) = words.split_at(words.len() / 2);
+            Bits { masks, signs }
+        });
+        let mut channels = [(done, channel(conv, done)?), (done + 1, channel(conv, done + 1)?)];
+        let program = Writer::new(self.table, self.program)?.two(first, last)?;
+        if program.swapped {
+            channels.swap(0, 1);
+        }
+        for ((_, channel), negated) in channels.iter_mut().zip(program.negated) {
+            channel.negate_if(negated);
+        }
+        // SAFETY: the program's table is that of the window that the walk was made for.
+        unsafe { walk.run(program.start, y, channels) };
+        Some(())
     }
 
     /// Makes channel `done` from the words of row `row`.
@@ -250,7 +293,8 @@ impl<'s> Scratch<'s> {
     ///
     /// # Safety
     /// As for [`Walk::run_channels`], but for epilogues and outputs.
-    #[inline(always)]
+    #[cfg_attr(not(seedmask_small), inline(always))]
+    #[cfg_attr(seedmask_small, inline(never))]
     unsafe fn run(
         &mut self,
         conv: &Convolution,
@@ -291,48 +335,12 @@ impl<'s> Scratch<'s> {
             }
         }
     }
-
-    /// Makes all channels, two at a time.
-    #[inline(never)]
-    fn make_pairs(&mut self, conv: &mut Convolution, walk: &mut Walk, x: &Source, y: &mut Sink) {
-        let channels = y.planes.channels;
-        for done in (0..channels).step_by(2) {
-            if done + 1 == channels {
-                return self.make_masked(conv, walk, done, x, y);
-            }
-            for row in &mut self.bits {
-                let (masks, signs) = row.split_at_mut(row.len() / 2);
-                conv.rows.next_mask(masks, signs);
-            }
-            let [first, last] = [&*self.bits[0], &*self.bits[1]].map(|words| {
-                let (masks, signs) = words.split_at(words.len() / 2);
-                Bits { masks, signs }
-            });
-            let both = [channel(conv, done), channel(conv, done + 1)];
-            if let [Some(one), Some(two)] = both
-                && let Some(program) = Writer::new(self.table, self.program).two(first, last)
-            {
-                let mut channels = [(done, one), (done + 1, two)];
-                if program.swapped {
-                    channels.swap(0, 1);
-                }
-                for ((_, channel), negated) in channels.iter_mut().zip(program.negated) {
-                    channel.negate_if(negated);
-                }
-                // SAFETY: the program's table is that of the window that the walk was made for.
-                unsafe { walk.run(program.start, y, channels) };
-                continue;
-            }
-            for row in 0..2 {
-                self.make_bits(conv, walk, row, done + row, x, y);
-            }
-        }
-    }
 }
 
 /// The epilogue of channel `done` of a turn, without a place; `None` where sums of 16 bits do not
 /// suffice.
-#[inline(always)]
+#[cfg_attr(not(seedmask_small), inline(always))]
+#[cfg_attr(seedmask_small, inline(never))]
 fn channel(conv: &Convolution, done: usize) -> Option<Channel> {
     let affine = conv.epilogue.row_inline(conv.first + done);
     match quick(affine) {

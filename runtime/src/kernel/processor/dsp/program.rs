@@ -12,6 +12,9 @@ use crate::random::{WORD, bit_of};
 /// Words of the end of a list.
 const TAIL: usize = 3;
 
+/// Words for the taps of a mask word in either list.
+const ROOM: usize = 2 * WORD;
+
 /// Mask and sign words of a row.
 #[derive(Clone, Copy)]
 pub(super) struct Bits<'s> {
@@ -36,108 +39,56 @@ pub(super) struct Program {
     pub negated: [bool; 2],
 }
 
-/// The lists of a group: pairs of a plus and a minus tap, then what is left over.
+/// Which inputs of a row, beside another one, are a group's, and their signs.
+struct Choice {
+    /// All bits where the other row must not keep them.
+    absent: u32,
+    /// All bits where signs must be equal, if they matter.
+    equal: u32,
+    /// All bits where signs do not matter.
+    any: u32,
+    /// All bits where signs are the opposite.
+    turn: u32,
+}
+
+/// What became of a group.
 struct Group {
-    start: *const u32,
-    /// Where the end of the list of pairs is written.
-    pairs_end: *mut u32,
-    /// What is left over, with room for the end of its list behind.
-    rest: *mut u32,
-    rest_len: usize,
-    /// Taps of plus and minus.
-    counts: [usize; 2],
-    /// Whether plus and minus changed places.
-    turned: bool,
-    /// Whether minus is left over: the sums so far change their signs before it is added as plus.
-    negate: bool,
+    /// Taps of the sign that has more.
+    most: usize,
+    /// Whether that is minus: the group is computed with the opposite sign.
+    minus: bool,
 }
 
-impl Group {
-    /// Writes the ends of the lists.
-    ///
-    /// # Safety
-    /// The lists are complete.
-    unsafe fn end(&self, then: Then, next: *const u32) {
-        // SAFETY: both ends have their room, see `Writer::group`.
-        unsafe {
-            match (self.rest_len, self.negate) {
-                (0, _) => write(self.pairs_end, 0, then as u32, next),
-                (1, false) => write(self.pairs_end, *self.rest, then as u32 + SINGLE, next),
-                (len, negate) => {
-                    let odd = len % 2;
-                    let tap = if odd == 1 { *self.rest } else { 0 };
-                    let then = then as u32 + if odd == 1 { SINGLE } else { 0 };
-                    write(self.rest.add(len), tap, then, next);
-                    let add = if negate { Then::NegateAndAdd } else { Then::Add };
-                    // A single tap stands before the pairs.
-                    write(self.pairs_end, 0, add as u32, self.rest.add(odd));
-                }
-            }
-        }
-    }
-}
-
-/// The end of a list.
+/// Writes the end of a list, and gives where the address of the next one stands in it.
 ///
 /// # Safety
 /// [`TAIL`] words are writable.
-unsafe fn write(end: *mut u32, tap: u32, then: u32, next: *const u32) {
+unsafe fn write(end: *mut u32, tap: u32, then: u32, next: *const u32) -> *mut u32 {
     // SAFETY: the caller's.
     unsafe {
         *end = END | tap;
         *end.add(1) = then;
         *end.add(2) = next as u32;
+        end.add(2)
     }
 }
 
-/// Writes programs to a piece of memory.
+/// Writes a program to a piece of memory.
 pub(super) struct Writer<'s> {
-    /// Offset of the input at each bit, from the highest of the first word down, or in the order of the
-    /// inputs.
+    /// Offset of the input at each bit, from the highest of the first word down.
     table: &'s [u16],
     front: *mut u32,
     back: *mut u32,
-    memory: core::marker::PhantomData<&'s mut [u32]>,
+    /// Where the address of the next group is to be written.
+    link: *mut u32,
 }
 
 impl<'s> Writer<'s> {
-    pub(super) fn new(table: &'s [u16], memory: &'s mut [u32]) -> Self {
+    /// `None` where `memory` is too short.
+    pub(super) fn new(table: &'s [u16], memory: &'s mut [u32]) -> Option<Self> {
+        let (link, memory) = memory.split_first_mut()?;
         let range = memory.as_mut_ptr_range();
-        Self { table, front: range.start, back: range.end, memory: core::marker::PhantomData }
-    }
-
-    /// Lists of the taps that `split` gives for each mask word, plus and minus; with `any_sign` turned
-    /// so that nothing of minus is left over. `None` where a sign has too many, or where memory ends.
-    #[inline(always)]
-    fn group(&mut self, any_sign: bool, split: impl Iterator<Item = (u32, u32)>) -> Option<Group> {
-        // Plus taps at even places, minus taps at odd ones.
-        let (mut plus, mut minus) = (self.front, self.front.wrapping_add(1));
-        let free = self.free();
-        for ((mut one, mut other), table) in split.zip(self.table.chunks_exact(WORD)) {
-            let most = self.len(plus).max(self.len(minus)) + WORD;
-            if most > MOST + WORD || 2 * most + TAIL > free {
-                return None;
-            }
-            let table = table.as_ptr();
-            // SAFETY: the table has 32 entries for the word, and there is room for as many taps of
-            // either sign.
-            unsafe {
-                while one != 0 {
-                    let at = one.leading_zeros();
-                    one &= !(1 << 31 >> at);
-                    *plus = u32::from(*table.add(at as usize));
-                    plus = plus.add(2);
-                }
-                while other != 0 {
-                    let at = other.leading_zeros();
-                    other &= !(1 << 31 >> at);
-                    *minus = u32::from(*table.add(at as usize));
-                    minus = minus.add(2);
-                }
-            }
-        }
-        // SAFETY: the taps were written from the front on.
-        unsafe { self.sort(any_sign, plus, minus) }
+        Some(Self { table, front: range.start, back: range.end, link })
     }
 
     /// Words that are not written yet.
@@ -145,89 +96,109 @@ impl<'s> Writer<'s> {
         (self.back as usize).wrapping_sub(self.front as usize) / 4
     }
 
-    /// Taps of a list from the front on that ends at `end`.
-    fn len(&self, end: *const u32) -> usize {
-        (end as usize).wrapping_sub(self.front as usize) / 8
-    }
-
-    /// The group of the taps from the front on, up to `plus` and `minus`.
-    ///
-    /// # Safety
-    /// They are written: plus taps at even places, minus taps at odd ones.
-    unsafe fn sort(
+    /// Writes what `choice` takes of a row beside another one: pairs of a plus and a minus tap, then what is
+    /// left over of one sign, which counts as plus. If that is minus, plus and minus change places in a
+    /// `first` group; in another one the sums so far change their signs. `None` where memory ends.
+    #[cfg_attr(not(seedmask_small), inline(always))]
+    #[cfg_attr(seedmask_small, inline(never))]
+    fn group(
         &mut self,
-        any_sign: bool,
-        plus: *const u32,
-        minus: *const u32,
+        [row, other]: [Bits; 2],
+        choice: &Choice,
+        first: bool,
+        then: Then,
     ) -> Option<Group> {
-        let start = self.front;
-        let counts = [self.len(plus), self.len(minus)];
+        let &Choice { absent, equal, any, turn } = choice;
+        let mut start = self.front;
+        // Plus taps at even places, minus taps at odd ones.
+        let mut ends = [start, start.wrapping_add(1)];
+        let limit = self.back.wrapping_sub(ROOM);
+        if self.free() < ROOM {
+            return None;
+        }
+        let words = row.pairs().zip(other.pairs()).zip(self.table.as_chunks::<WORD>().0);
+        for (((m, s), (n, t)), table) in words {
+            let (taps, signs) = (m & (n ^ absent) & (s ^ t ^ equal | any), s ^ turn);
+            if ends.iter().any(|end| *end > limit) {
+                return None;
+            }
+            for (end, mut taps) in ends.iter_mut().zip([taps & !signs, taps & signs]) {
+                while taps != 0 {
+                    let at = taps.leading_zeros();
+                    taps &= !(1 << 31 >> at);
+                    // SAFETY: the table has 32 entries for the word, and there is room for as many taps
+                    // of either sign.
+                    unsafe {
+                        **end = u32::from(*table.get_unchecked(at as usize));
+                        *end = end.add(2);
+                    }
+                }
+            }
+        }
+        let len = |end: *mut u32| (end as usize).wrapping_sub(start as usize) / 8;
+        let counts = ends.map(len);
         let (pairs, most) = (counts[0].min(counts[1]), counts[0].max(counts[1]));
-        let rest_len = most - pairs;
-        let minus = counts[1] > counts[0];
-        if 2 * most + rest_len + 2 * TAIL > self.free() {
+        let (rest_len, minus) = (most - pairs, counts[1] > counts[0]);
+        if 2 * most + 1 + rest_len + 2 * TAIL > self.free() {
             return None;
         }
         // SAFETY: there is room for the pairs and the end of their list, and behind all taps for what
         // is left over and the end of that.
         unsafe {
-            let pairs_end = start.add(2 * pairs);
+            let mut pairs_end = start.add(2 * pairs);
             let mut from = if minus { pairs_end.add(1) } else { pairs_end };
             let rest = self.back.sub(rest_len + TAIL);
             for at in 0..rest_len {
                 *rest.add(at) = *from;
                 from = from.add(2);
             }
-            let turned = any_sign && minus;
-            if turned {
-                for pair in 0..pairs {
-                    core::ptr::swap(start.add(2 * pair), start.add(2 * pair + 1));
-                }
+            if minus && first {
+                // Every minus tap is followed by a plus tap where the first of them is the last.
+                *pairs_end = *start;
+                (start, pairs_end) = (start.add(1), pairs_end.add(1));
             }
+            *self.link = start as u32;
             (self.front, self.back) = (pairs_end.add(TAIL), rest);
-            let negate = minus && !any_sign;
-            Some(Group { start, pairs_end, rest, rest_len, counts, turned, negate })
+            let (then, negate) = (then as u32, minus && !first);
+            self.link = match rest_len {
+                0 => write(pairs_end, 0, then, core::ptr::null()),
+                1 if !negate => write(pairs_end, *rest, then + SINGLE, core::ptr::null()),
+                _ => {
+                    // A single tap stands before the pairs.
+                    let odd = rest_len % 2;
+                    let add = if negate { Then::NegateAndAdd } else { Then::Add };
+                    write(pairs_end, 0, add as u32, rest.add(odd));
+                    let (tap, then) = if odd == 1 { (*rest, then + SINGLE) } else { (0, then) };
+                    write(rest.add(rest_len), tap, then, core::ptr::null())
+                }
+            };
         }
+        Some(Group { most, minus })
     }
 
     /// The program of two channels; `None` where sums may pass 16 bits, or where memory ends.
     pub(super) fn two(mut self, first: Bits, last: Bits) -> Option<Program> {
-        let words = || first.pairs().zip(last.pairs());
-        let equal = words().map(|((m, s), (n, t))| split(m & n & !(s ^ t), s));
-        let a = self.group(true, equal)?;
-        let opposite = words().map(|((m, s), (n, t))| split(m & n & (s ^ t), s));
-        let b = self.group(true, opposite)?;
+        const ALL: u32 = u32::MAX;
+        let start = self.link.cast_const();
+        let rows = [first, last];
+        let equal = Choice { absent: 0, equal: ALL, any: 0, turn: 0 };
+        let a = self.group(rows, &equal, true, Then::PutAside)?;
+        let opposite = Choice { equal: 0, ..equal };
+        let b = self.group(rows, &opposite, true, Then::AddAndSubtract)?;
         // ±A ± B and ±A ∓ B: of equal signs it is the first channel that goes on.
-        let swapped = a.turned != b.turned;
+        let swapped = a.minus != b.minus;
+        let rows = if swapped { [last, first] } else { rows };
         // Further taps add to ±A, so theirs are the signs of that.
-        let turn = if a.turned { u32::MAX } else { 0 };
-        let of_first = || words().map(|((m, s), (n, _))| split(m & !n, s ^ turn));
-        let of_last = || words().map(|((m, _), (n, t))| split(n & !m, t ^ turn));
-        let (c, d) = if swapped {
-            (self.group(false, of_last())?, self.group(false, of_first())?)
-        } else {
-            (self.group(false, of_first())?, self.group(false, of_last())?)
-        };
-        let [[ap, am], [bp, bm]] = [a.counts, b.counts];
-        let [own, other] = [&c, &d].map(|group| group.counts.into_iter().max().unwrap_or(0));
-        if ap.max(am) + bp.max(bm) + own.max(other) > MOST {
+        let own = Choice { absent: ALL, equal: 0, any: ALL, turn: if a.minus { ALL } else { 0 } };
+        let c = self.group(rows, &own, false, Then::First)?;
+        let d = self.group([rows[1], rows[0]], &own, false, Then::Last)?;
+        if a.most + b.most + c.most.max(d.most) > MOST {
             return None;
         }
-        let negated = [&c, &d].map(|group| a.turned ^ group.negate);
-        // SAFETY: the groups are complete.
-        unsafe {
-            a.end(Then::PutAside, b.start);
-            b.end(Then::AddAndSubtract, c.start);
-            c.end(Then::First, d.start);
-            d.end(Then::Last, core::ptr::null());
-        }
-        Some(Program { start: a.start, swapped, negated })
+        // SAFETY: the link to the first group was written.
+        let start = unsafe { *start } as *const u32;
+        Some(Program { start, swapped, negated: [&c, &d].map(|group| a.minus ^ group.minus) })
     }
-}
-
-/// Plus and minus taps.
-fn split(taps: u32, signs: u32) -> (u32, u32) {
-    (taps & !signs, taps & signs)
 }
 
 /// Where the offset of `input` stands in a table: the places of a word's bits, from the highest down.

@@ -176,6 +176,22 @@ macro_rules! entry {
     };
 }
 
+/// Entries of a loop over them.
+#[cfg(not(seedmask_small))]
+macro_rules! entries {
+    ($($part:literal),+) => {
+        concat!(entry!($($part),+), entry!($($part),+))
+    };
+}
+
+/// Entries of a loop over them.
+#[cfg(seedmask_small)]
+macro_rules! entries {
+    ($($part:literal),+) => {
+        entry!($($part),+)
+    };
+}
+
 /// The sums of a plus and a minus tap of four bytes each, at `$at` bytes behind their first.
 macro_rules! first_taps {
     ($at:literal, $e:literal, $o:literal) => {
@@ -295,15 +311,12 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles, channels: *mut Channels
         first_entry!("0", "4", "8", "12"),
         ".balign 4",
         "2:",
-        entry!("usub8", "sxtab16", "0", "4", "8", "12"),
-        entry!("usub8", "sxtab16", "0", "4", "8", "12"),
-        entry!("usub8", "sxtab16", "0", "4", "8", "12"),
-        entry!("usub8", "sxtab16", "0", "4", "8", "12"),
+        entries!("usub8", "sxtab16", "0", "4", "8", "12"),
+        entries!("usub8", "sxtab16", "0", "4", "8", "12"),
         "b 2b",
         ".balign 4",
         "3:",
-        entry!("add", "uxtab16", "0", "4", "8", "12"),
-        entry!("add", "uxtab16", "0", "4", "8", "12"),
+        entries!("add", "uxtab16", "0", "4", "8", "12"),
         "b 3b",
         // The same of every other word.
         ".balign 4",
@@ -311,8 +324,7 @@ pub(super) unsafe extern "C" fn run(tiles: *const Tiles, channels: *mut Channels
         first_entry!("0", "8", "16", "24"),
         ".balign 4",
         "5:",
-        entry!("usub8", "sxtab16", "0", "8", "16", "24"),
-        entry!("usub8", "sxtab16", "0", "8", "16", "24"),
+        entries!("usub8", "sxtab16", "0", "8", "16", "24"),
         "b 5b",
         ".balign 4",
         "6:",
