@@ -163,7 +163,7 @@ impl LayerWeights<'_> {
             found if found == expected => (),
             found => return Err(MaskError::StoredLength { found, expected }),
         }
-        self.encoding.check_form(&self.weights, self.bytes)?;
+        self.encoding.check_form(&self.weights, self.bytes, true)?;
         self.check_content()
     }
 
@@ -214,11 +214,17 @@ impl LayerWeights<'_> {
 
 impl Encoding {
     /// Checks what kernels rely on for memory safety in the section `bytes` for a layer of checked shape,
-    /// without reading more than that wants: its length, and of [`Encoding::SignedGaps`] all.
+    /// without reading more than that wants: its length, and of [`Encoding::SignedGaps`] all if `lists`
+    /// are to be read.
     ///
     /// # Errors
     /// The first thing found wrong; after `Ok` rows may be cut, or keep what they should not.
-    pub(crate) fn check_form(self, weights: &Weights, bytes: &[u8]) -> Result<(), MaskError> {
+    pub(crate) fn check_form(
+        self,
+        weights: &Weights,
+        bytes: &[u8],
+        lists: bool,
+    ) -> Result<(), MaskError> {
         if let Some(family) = Family::of_encoding(self).filter(|family| !family.is_linked()) {
             return Err(MaskError::Disabled(family));
         }
@@ -234,6 +240,7 @@ impl Encoding {
         let (found, expected) = (
             bytes.len() as u32,
             match self {
+                Encoding::SignedGaps | Encoding::SignedPositions { .. } if !lists => return Ok(()),
                 Encoding::SignedGaps if Family::Gaps.is_linked() => {
                     return gaps::check(bytes, rows, inputs);
                 }
