@@ -8,7 +8,9 @@
 //! A convolution whose output is read by nothing but the [`Add`](crate::layer::Add) right behind it is *joined* with it:
 //! both run in turns of [`JOINED`] channels, so that only so many of the output exist at a time.
 
-use crate::artifact::{MAX_TENSORS, Model, ParseError, Part, Placement};
+use core::ops::Range;
+
+use crate::artifact::{Model, Node, ParseError, Part, Placement};
 use crate::family::{Family, MAPS};
 use crate::kernel::{Placed, Planes};
 use crate::layer::{Element, Layer, Tensor, TensorId};
@@ -18,160 +20,6 @@ pub const ALIGNMENT: u32 = 4;
 
 /// Channels of a joined convolution that exist at a time.
 pub const JOINED: u16 = 2;
-
-/// The span of layers during which a tensor's bytes are spoken for, both ends included.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Life {
-    /// The layer that writes it; 0 for the input.
-    pub first: u8,
-    /// The last layer that reads it; one past the last layer for the output.
-    pub last: u8,
-    /// How many layers read it.
-    readers: u8,
-    /// Whether it is the output of a convolution and an input of the sum behind it.
-    summed: bool,
-}
-
-impl Life {
-    const NONE: Self = Self { first: 0, last: 0, readers: 0, summed: false };
-
-    fn meets(self, other: Life) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
-
-    /// Whether it is the output of a convolution that is joined with the sum behind it.
-    pub(crate) fn is_joined(self) -> bool {
-        JOINS && self.summed && self.readers == 1
-    }
-}
-
-/// What the layers of a graph whose order is right ask of the plan of each tensor.
-pub(crate) struct Needs {
-    tensors: [Need; MAX_TENSORS],
-    layers: u8,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Need {
-    life: Life,
-    /// The widest padding of the layers that read the tensor as a map.
-    halo: u8,
-    /// Whether a layer reads or writes it element after element.
-    flat: bool,
-    /// [`Placement::bands`]. Of two bytes, so that nothing is left between fields, and a table of zeros
-    /// is no copy of one in flash.
-    bands: u16,
-    /// First byte, and that behind the last.
-    bytes: [u32; 2],
-}
-
-impl Need {
-    const NONE: Self = Self { life: Life::NONE, halo: 0, flat: false, bands: 0, bytes: [0; 2] };
-
-    /// The halo that the plan must give a tensor: the widest padding of the layers that read it as
-    /// a map, and none for the input, for vectors that a layer writes element after element, and for
-    /// inputs of dense layers. `None` where these collide.
-    fn halo(&self) -> Option<u8> {
-        (self.halo == 0 || !self.flat).then_some(self.halo)
-    }
-
-    /// Whether both have a byte at the same time.
-    fn meets(&self, other: &Need) -> bool {
-        let ([start, end], [other_start, other_end]) = (self.bytes, other.bytes);
-        start < other_end && other_start < end && self.life.meets(other.life)
-    }
-}
-
-impl Needs {
-    #[inline(always)]
-    pub(crate) fn new() -> Self {
-        const { Self { tensors: [Need::NONE; MAX_TENSORS], layers: 0 } }
-    }
-
-    #[cfg(feature = "write")]
-    pub(crate) fn of_layers(tensors: &[Tensor], layers: &[Layer]) -> Self {
-        let mut needs = Self::new();
-        for (index, layer) in layers.iter().enumerate() {
-            let output = tensors.get(usize::from(layer.output())).copied();
-            let before = || layers.get(index.checked_sub(1)?).copied();
-            needs.add(layer, &output.unwrap_or(Tensor::vector(0, 0)), before);
-        }
-        needs.end(layers.last().map_or(0, Layer::output));
-        needs
-    }
-
-    /// Takes the next layer, which writes `output`, and runs after the layer `before`.
-    pub(crate) fn add(
-        &mut self,
-        layer: &Layer,
-        output: &Tensor,
-        before: impl FnOnce() -> Option<Layer>,
-    ) {
-        let index = self.layers;
-        let (left, right) = layer.inputs();
-        let (halo, dense) = (layer.halo(), matches!(layer, Layer::Dense(_)));
-        for id in [Some(left), right].into_iter().flatten() {
-            self.change(id, |need| {
-                need.life.last = index;
-                need.life.readers = need.life.readers.saturating_add(1);
-                need.halo = need.halo.max(halo);
-                need.flat |= dense;
-            });
-        }
-        let mut first = index;
-        if let Layer::Add(_) = layer
-            && JOINS
-            && let Some(conv) = before().filter(|conv| joins(conv, layer))
-        {
-            // Whether something else reads the convolution is not known yet; then this sum lives a
-            // layer longer than it must.
-            first = index - 1;
-            self.change(conv.output(), |need| need.life.summed = true);
-        }
-        let vector = (output.height, output.width) == (1, 1);
-        let relayout = matches!(layer, Layer::Relayout(_));
-        let flat = output.element == Element::Logit || dense || (vector && relayout);
-        let life = Life { first, last: index, ..Life::NONE };
-        self.change(layer.output(), |of| *of = Need { life, flat, ..Need::NONE });
-        self.layers = index.saturating_add(1);
-    }
-
-    /// Takes note that no layer follows the one that wrote `output`.
-    pub(crate) fn end(&mut self, output: TensorId) {
-        let layers = self.layers;
-        self.change(output, |need| need.life.last = layers);
-        self.change(0, |input| input.flat = true);
-    }
-
-    /// The span of layers for which a tensor's bytes are spoken for.
-    #[cfg(feature = "write")]
-    pub(crate) fn life(&self, id: TensorId) -> Life {
-        self.of(id).life
-    }
-
-    /// The halo that the plan must give a tensor; `None` where the layers around it collide.
-    #[cfg(feature = "write")]
-    pub(crate) fn halo(&self, id: TensorId) -> Option<u8> {
-        self.of(id).halo()
-    }
-
-    /// Whether the layer that writes a tensor is joined with the sum behind it.
-    #[cfg(feature = "write")]
-    pub(crate) fn joined(&self, id: TensorId) -> bool {
-        self.of(id).life.is_joined()
-    }
-
-    #[cfg(feature = "write")]
-    fn of(&self, id: TensorId) -> Need {
-        self.tensors.get(usize::from(id)).copied().unwrap_or_default()
-    }
-
-    fn change(&mut self, id: TensorId, change: impl FnOnce(&mut Need)) {
-        if let Some(need) = self.tensors.get_mut(usize::from(id)) {
-            change(need);
-        }
-    }
-}
 
 /// Whether a layer can be joined with the one behind it.
 pub(crate) const JOINS: bool = Family::Conv2d.is_linked() && Family::Add.is_linked();
@@ -269,96 +117,119 @@ pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &P
     }
 }
 
-/// Checks the plan of a model whose graph was checked: bounds, alignment, layouts, overlaps.
-pub(crate) fn check(model: &Model<'_>, needs: &mut Needs) -> Result<(), ParseError> {
-    for (id, need) in (0..model.tensor_count()).zip(&mut needs.tensors) {
-        let (Some(node), Some(place)) = (model.node(id), model.placement(id)) else {
-            return Err(ParseError::Tensor { tensor: id });
-        };
-        let expected = need.halo();
-        if expected != Some(place.pad) {
-            let expected = expected.unwrap_or(0);
-            return Err(ParseError::Halo { tensor: id, found: place.pad, expected });
+/// Checks where a tensor lies: layout, bounds, alignment.
+pub(crate) fn check_tensor(model: &Model<'_>, id: TensorId) -> Result<(), ParseError> {
+    let place = model.placement(id).ok_or(ParseError::Tensor { tensor: id })?;
+    let plain = id == 0 || id == model.output_id() || !MAPS;
+    if plain && place.pad > 0 {
+        return Err(ParseError::Halo { tensor: id, found: place.pad, expected: 0 });
+    }
+    if (plain && place.bands != 1) || (MAPS && model.placed(id).is_none()) {
+        return Err(ParseError::Bands { tensor: id, found: place.bands });
+    }
+    let bytes = model.region(id).ok_or(ParseError::Storage { tensor: id })?;
+    check_bytes(id, &bytes, model.arena)
+}
+
+/// Checks what the plan says of the `layer` that writes tensor `id`, before which all others were
+/// checked: layouts that fit, and that nothing is written over what it reads since that was written.
+pub(crate) fn check_layer(
+    model: &Model<'_>,
+    id: TensorId,
+    layer: &Layer,
+) -> Result<(), ParseError> {
+    let index = id - 1;
+    let (left, right) = layer.inputs();
+    let at = |id| model.placed(id);
+    let joined = model.node(id).is_some_and(Node::is_joined);
+    // Any layer can work between plain maps.
+    let is_plain = |id| model.placement(id).is_some_and(|place| place.bands == 1);
+    if MAPS && !(is_plain(left) && is_plain(id) && right.is_none_or(is_plain)) {
+        let (x, sum) = (at(left), right.and_then(at));
+        let (sum, y) = (sum.as_ref().map(|sum| &sum.planes), at(id));
+        let fit = |(x, y): (Placed, Placed)| bands_fit(layer, &x.planes, sum, &y.planes);
+        if !x.zip(y).is_some_and(fit) {
+            let found = model.placement(id).map_or(0, |place| place.bands);
+            return Err(ParseError::Bands { tensor: id, found });
         }
-        let joined = need.life.is_joined();
-        if node.is_joined() != joined {
+    }
+    if MAPS {
+        let output = model.tensor(id).unwrap_or(Tensor::vector(0, 0));
+        check_halo(model, id, 0, writes_flat(layer, &output))?;
+        if joined && !model.layer_of(id + 1).is_ok_and(|next| joins(layer, &next)) {
             return Err(ParseError::Malformed(Part::Tensor(id)));
         }
-        let plain = id == 0 || id == model.output_id() || !MAPS;
-        let part = part(&node.tensor(), joined);
-        let planes = planes(&part, place).filter(|_| !plain || place.bands == 1);
-        let planes = planes.ok_or(ParseError::Bands { tensor: id, found: place.bands })?;
-        let bytes = planes.storage(part.element).ok_or(ParseError::Storage { tensor: id })?;
-        need.bytes = region(id, place.offset, bytes, model.arena)?;
-        need.bands = place.bands.into();
     }
-
-    let needs = &needs.tensors;
-    for id in 1..model.tensor_count() {
-        let layer = model.layer_of(id)?;
-        let ((left, right), index) = (layer.inputs(), id - 1);
-        let at = |id| model.placed(id);
-        // Any layer can work between plain maps.
-        let is_plain = |id| needs.get(usize::from(id)).is_some_and(|need: &Need| need.bands == 1);
-        let plain = is_plain(left) && is_plain(id) && right.is_none_or(is_plain);
-        if MAPS && !plain {
-            let (x, sum) = (at(left), right.and_then(at));
-            let (sum, y) = (sum.as_ref().map(|sum| &sum.planes), at(id));
-            let fit = |(x, y): (Placed, Placed)| bands_fit(&layer, &x.planes, sum, &y.planes);
-            if !x.zip(y).is_some_and(fit) {
-                let found = model.placement(id).map_or(0, |place| place.bands);
-                return Err(ParseError::Bands { tensor: id, found });
+    let scratch = model.scratch(id).unwrap_or_default();
+    check_bytes(index, &scratch, model.arena)?;
+    // Of what a joined convolution and the sum behind it write, both are there at the same time.
+    let last = id + u8::from(joined);
+    for read in [left, right.unwrap_or(left)] {
+        let is_part = model.node(read).is_some_and(Node::is_joined);
+        if MAPS {
+            check_halo(model, read, layer.halo(), matches!(layer, Layer::Dense(_)))?;
+            if is_part && read != index {
+                return Err(ParseError::Malformed(Part::Tensor(read)));
             }
         }
-        // With every tensor that was written before: so no pair is left out.
-        let (before, rest) = needs.split_at_checked(id.into()).unwrap_or_default();
-        let Some(need) = rest.first() else { continue };
-        for (other, other_need) in (0..).zip(before) {
-            if !need.meets(other_need) {
-                continue;
+        let bytes = model.region(read).unwrap_or_default();
+        for other in read + 1..=last {
+            if meet(&bytes, &model.scratch(other).unwrap_or_default()) {
+                return Err(ParseError::ScratchOverlap { layer: other - 1, tensor: read });
             }
-            // A layer may work in place where nothing reads its input afterwards. Of what a joined
-            // convolution writes there is only a part at a time.
-            let read = other == left || Some(other) == right;
-            let life = other_need.life;
-            let shares = read
-                && !life.is_joined()
-                && life.last == index
-                && MAPS
-                && at(other).zip(at(id)).is_some_and(|(x, y)| in_place(&layer, other, &x, &y));
-            if !shares {
-                return Err(ParseError::Overlap { first: other, second: id });
+            // A layer may work in place; who reads the same tensor later finds it overwritten. Of what a
+            // joined convolution writes there is only a part at a time.
+            let over = |(x, y): (Placed, Placed)| in_place(layer, read, &x, &y);
+            let shares = MAPS && other == id && !is_part && at(read).zip(at(id)).is_some_and(over);
+            if meet(&bytes, &model.region(other).unwrap_or_default()) && !shares {
+                return Err(ParseError::Overlap { first: read, second: other });
             }
         }
-
-        let (input, output) = (model.tensor(left), model.tensor(id));
-        let bytes = input.zip(output).map_or(0, |(input, output)| layer.scratch(&input, &output));
-        if bytes == 0 {
-            continue;
-        }
-        let offset = model.scratch_of(id).unwrap_or(0);
-        let life = Life { first: index, last: index, ..Life::NONE };
-        let bytes = region(index, offset, bytes, model.arena)?;
-        let scratch = Need { life, bytes, ..Need::NONE };
-        let mut tensors = (0..model.tensor_count()).zip(needs);
-        if let Some((tensor, _)) = tensors.find(|(_, need)| scratch.meets(need)) {
+    }
+    for tensor in id..=last {
+        if meet(&scratch, &model.region(tensor).unwrap_or_default()) {
             return Err(ParseError::ScratchOverlap { layer: index, tensor });
         }
     }
     Ok(())
 }
 
-/// `bytes` from `offset` on, which lie in the arena.
-fn region(index: u8, offset: u32, bytes: u32, arena: u32) -> Result<[u32; 2], ParseError> {
-    let end = offset.saturating_add(bytes);
-    if end > arena || !offset.is_multiple_of(ALIGNMENT) {
-        return Err(ParseError::Placement { index, end, arena });
+/// Whether a layer writes element after element, so that there is no room for a halo.
+fn writes_flat(layer: &Layer, output: &Tensor) -> bool {
+    let vector = (output.height, output.width) == (1, 1);
+    match layer {
+        Layer::Dense(_) => true,
+        Layer::Relayout(_) => vector,
+        _ => output.element == Element::Logit,
     }
-    Ok([offset, end])
+}
+
+/// Checks the halo of a tensor that is read with a padding of `least`, or touched element after element.
+fn check_halo(model: &Model<'_>, id: TensorId, least: u8, flat: bool) -> Result<(), ParseError> {
+    let found = model.node(id).map_or(0, Node::halo);
+    if found < least || (flat && found > 0) {
+        return Err(ParseError::Halo { tensor: id, found, expected: least });
+    }
+    Ok(())
+}
+
+/// Whether two pieces share a byte.
+fn meet(one: &Range<u32>, other: &Range<u32>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+/// Checks that `bytes` lie in the arena.
+fn check_bytes(index: u8, bytes: &Range<u32>, arena: u32) -> Result<(), ParseError> {
+    if bytes.end > arena || !bytes.start.is_multiple_of(ALIGNMENT) {
+        return Err(ParseError::Placement { index, end: bytes.end, arena });
+    }
+    Ok(())
 }
 
 #[cfg(feature = "write")]
 mod make;
+#[cfg(feature = "write")]
+mod needs;
 #[cfg(feature = "write")]
 mod place;
 #[cfg(all(test, feature = "write"))]
@@ -375,6 +246,9 @@ pub fn spans(model: &Model<'_>) -> alloc::vec::Vec<[u8; 2]> {
     let span = |id| [needs.life(id).first, needs.life(id).last];
     (0..model.tensor_count()).map(span).collect()
 }
+
+#[cfg(feature = "write")]
+pub(crate) use needs::Needs;
 
 #[cfg(feature = "write")]
 pub use make::{Goal, Plan, PlanError, make};

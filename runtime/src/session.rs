@@ -149,8 +149,9 @@ impl<'m, 'a> Session<'m, 'a> {
     /// for other tensors: write it anew before each.
     pub fn input(&mut self) -> &mut [u8] {
         let bytes = self.model.input().elements().unwrap_or(0) as usize;
-        let offset = self.model.placement(0).map_or(0, |place| place.offset as usize);
-        self.arena.get_mut(offset..offset + bytes).unwrap_or_default()
+        let region = self.model.region(0).unwrap_or_default();
+        let arena = self.arena.get_mut(region.start as usize..).unwrap_or_default();
+        arena.get_mut(..bytes).unwrap_or_default()
     }
 
     /// Runs the model under `task` with the fast kernels of this target.

@@ -13,6 +13,7 @@ mod task;
 pub mod write;
 
 pub use error::{Limited, ParseError, Part};
+pub(crate) use manifest::Node;
 pub use manifest::{Labels, MAX_LAYERS, MAX_TASKS, MAX_TENSORS, Placement};
 pub use model::{Model, Step, Steps};
 pub use prologue::{Kind, MAGIC, PROLOGUE, Prologue, VERSION};

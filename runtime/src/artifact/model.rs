@@ -1,5 +1,7 @@
 //! A checked backbone, read where it lies: no byte of it is copied.
 
+use core::ops::Range;
+
 use super::error::{Limited, ParseError, Part};
 use super::manifest::{
     HEAD, MAX_LAYERS, MAX_TASKS, Node, NodeBytes, Parameters, Place, PlaceBytes, Placement, take,
@@ -7,7 +9,7 @@ use super::manifest::{
 };
 use super::prologue::{Fingerprint, Kind, PROLOGUE, Prologue, checksum};
 use super::task::{Task, Tasks};
-use crate::family::Family;
+use crate::family::{Family, MAPS};
 use crate::kernel::{Placed, storage};
 use crate::layer::{Element, Layer, MAX_ACTIVATION, Source, Tensor, TensorId, Weights};
 use crate::mask::MAX_INPUTS;
@@ -186,11 +188,11 @@ impl<'a> Model<'a> {
 
     /// The bytes of the arena that a tensor has, halo included; of a convolution that is joined with
     /// the sum behind it only some channels exist at a time (see [`crate::plan`]).
-    pub fn region(&self, id: TensorId) -> Option<core::ops::Range<u32>> {
+    pub fn region(&self, id: TensorId) -> Option<Range<u32>> {
         let (node, place) = (self.node(id)?, self.placement(id)?);
         let part = plan::part(&node.tensor(), node.is_joined());
         let bytes = storage(&part, place.pad, place.bands)?;
-        Some(place.offset..place.offset.checked_add(bytes)?)
+        Some(place.offset..place.offset.saturating_add(bytes))
     }
 
     /// The layers in the order in which they run.
@@ -241,6 +243,19 @@ impl<'a> Model<'a> {
         layer.weights(&self.tensor(layer.inputs().0)?, &self.tensor(id)?)
     }
 
+    /// The bytes of the arena that are scratch of the layer that writes tensor `id`; from 0 to 0 where it
+    /// has none.
+    pub(crate) fn scratch(&self, id: TensorId) -> Option<Range<u32>> {
+        // Dense layers have none.
+        if !MAPS {
+            return Some(0..0);
+        }
+        let layer = self.layer_of(id).ok()?;
+        let bytes = layer.scratch(&self.tensor(layer.inputs().0)?, &self.tensor(id)?);
+        let start = if bytes == 0 { 0 } else { self.scratch_of(id)? };
+        Some(start..start.saturating_add(bytes))
+    }
+
     /// First byte of the scratch of the layer that writes tensor `id`.
     pub(crate) fn scratch_of(&self, id: TensorId) -> Option<u32> {
         self.place(id).map(Place::scratch)
@@ -250,13 +265,6 @@ impl<'a> Model<'a> {
     // Not inline: what it takes of the stack is free again when masks are read.
     #[inline(never)]
     fn check_backbone(&mut self) -> Result<(), ParseError> {
-        let mut needs = plan::Needs::new();
-        self.check_graph(&mut needs)?;
-        plan::check(self, &mut needs)
-    }
-
-    /// Checks order and shapes of the graph, and notes in `needs` what the plan must keep to.
-    fn check_graph(&mut self, needs: &mut plan::Needs) -> Result<(), ParseError> {
         for id in 0..self.tensor_count() {
             let output = self.tensor(id).ok_or(ParseError::Tensor { tensor: id })?;
             let logits = output.element == Element::Logit;
@@ -264,6 +272,7 @@ impl<'a> Model<'a> {
             if empty || output.zero_point > MAX_ACTIVATION || (logits && id == 0) {
                 return Err(ParseError::Tensor { tensor: id });
             }
+            plan::check_tensor(self, id)?;
             // Tensor 0 is the input.
             let Some(index) = id.checked_sub(1) else { continue };
             let layer = self.layer_of(id)?;
@@ -280,8 +289,7 @@ impl<'a> Model<'a> {
             if !layer.fits(&input, right.as_ref(), &output) || (logits && !last) {
                 return Err(shape);
             }
-            // That of the input is none that can be joined.
-            needs.add(&layer, &output, || self.layer_of(index).ok());
+            plan::check_layer(self, id, &layer)?;
             let Some(weights) = layer.weights(&input, &output) else { continue };
             if let Some(family) = Family::missing_for_source(weights.source) {
                 return Err(ParseError::Disabled(family));
@@ -296,7 +304,6 @@ impl<'a> Model<'a> {
             }
             self.weighted += 1;
         }
-        needs.end(self.output_id());
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! Sum of two tensors: a residual connection.
 
-use super::{Element, Tensor, TensorId};
+use super::TensorId;
 use half::f16;
 
 /// `y = clamp((l·Sl + r·Sr + B + 2²³) >> 24, low, 127)`, the epilogue's rule with two inputs.
@@ -25,14 +25,5 @@ impl Add {
     pub fn fixed_point(&self) -> Option<([i32; 2], i64)> {
         let [left, right] = self.scales.map(|bits| crate::epilogue::scale(f16::from_bits(bits)));
         Some(([left?, right?], crate::epilogue::shift(f16::from_bits(self.shift))?))
-    }
-
-    pub(crate) fn fits(&self, left: &Tensor, right: &Tensor, output: &Tensor) -> bool {
-        let shape = |tensor: &Tensor| (tensor.channels, tensor.height, tensor.width);
-        [left, right, output].iter().all(|tensor| tensor.element == Element::Activation)
-            && shape(left) == shape(output)
-            && shape(right) == shape(output)
-            && self.low <= super::MAX_ACTIVATION
-            && self.fixed_point().is_some()
     }
 }

@@ -3,7 +3,7 @@
 use crate::mask::MAX_INPUTS;
 use crate::random::WORD;
 
-use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
+use super::{Range, Source, Tensor, TensorId, Weights, Window};
 
 /// `y[o][r][c] = epilogue(Σ w[o][i][ky][kx] · x[i][r·stride + ky − top][c·stride + kx − left])`;
 /// taps outside the map read the input's zero point.
@@ -32,13 +32,6 @@ impl Conv2d {
 
     pub(crate) fn scratch(&self, input: &Tensor, output: &Tensor) -> u32 {
         lists(self.weights(input, output).inputs)
-    }
-
-    pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {
-        input.element == Element::Activation
-            && self.window.output(input.height, input.width) == Some((output.height, output.width))
-            && output.element == Element::Activation
-            && super::range_fits(self.range, output)
     }
 }
 

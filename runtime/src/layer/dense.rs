@@ -1,6 +1,6 @@
 //! Every input to every output.
 
-use super::{Element, Range, Source, Tensor, TensorId, Weights};
+use super::{Range, Source, Tensor, TensorId, Weights};
 
 /// `y[o] = epilogue(Σ w[o][i]·x[i])`, `i` over the input in its order `(channel, y, x)`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,11 +22,5 @@ impl Dense {
             inputs: input.elements().unwrap_or(0),
             source: self.source,
         }
-    }
-
-    pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {
-        input.element == Element::Activation
-            && (output.height, output.width) == (1, 1)
-            && super::range_fits(self.range, output)
     }
 }

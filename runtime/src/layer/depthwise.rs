@@ -2,7 +2,7 @@
 
 use crate::kernel::{Planes, SPLIT, storage};
 
-use super::{Element, Range, Source, Tensor, TensorId, Weights, Window};
+use super::{Range, Source, Tensor, TensorId, Weights, Window};
 
 /// `y[c] = epilogue(window of x[c])`: a convolution with as many groups as channels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,13 +53,5 @@ impl Depthwise {
     /// The copy of one channel, then what a convolution of one channel needs.
     pub(crate) fn scratch(&self, input: &Tensor) -> u32 {
         self.copy_bytes(input).saturating_add(super::conv2d::lists(self.window.area()))
-    }
-
-    pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {
-        input.element == Element::Activation
-            && input.channels == output.channels
-            && self.window.output(input.height, input.width) == Some((output.height, output.width))
-            && output.element == Element::Activation
-            && super::range_fits(self.range, output)
     }
 }

@@ -1,5 +1,6 @@
-//! What a backbone is made of: tensors and the layers between them. One file a layer holds its
-//! shape rule, its scratch need and how it is run; sums are left to [`crate::kernel`].
+//! What a backbone is made of: tensors and the layers between them. One file a layer holds
+//! what it is made of and its scratch need, [`Layer::fits`] the rules of shapes; sums are left to
+//! [`crate::kernel`].
 
 mod add;
 mod conv2d;
@@ -62,6 +63,17 @@ impl Tensor {
     /// A vector of `n` logits.
     pub const fn logits(n: u16) -> Self {
         Self { channels: n, height: 1, width: 1, zero_point: 0, element: Element::Logit }
+    }
+
+    /// Whether it is of one row and one column.
+    pub(crate) const fn is_vector(&self) -> bool {
+        self.height == 1 && self.width == 1
+    }
+
+    /// Whether it has the same channels, rows and columns.
+    fn is_shaped_as(&self, other: &Self) -> bool {
+        let shape = |tensor: &Self| (tensor.channels, tensor.height, tensor.width);
+        shape(self) == shape(other)
     }
 
     /// Elements: `channels · height · width`, or `None` beyond `u32`.
@@ -278,15 +290,43 @@ impl Layer {
 
     /// Whether the shapes of the tensors are those that this layer makes.
     pub fn fits(&self, left: &Tensor, right: Option<&Tensor>, output: &Tensor) -> bool {
-        match self {
-            Layer::Dense(layer) => layer.fits(left, output),
-            Layer::Conv2d(layer) if Family::Conv2d.is_linked() => layer.fits(left, output),
-            Layer::Depthwise(layer) if Family::Depthwise.is_linked() => layer.fits(left, output),
-            Layer::Pool(layer) if Family::Pool.is_linked() => layer.fits(left, output),
-            Layer::Add(layer) if Family::Add.is_linked() => {
-                right.is_some_and(|right| layer.fits(left, right, output))
+        let range = match self {
+            Layer::Dense(layer) => layer.range,
+            Layer::Conv2d(Conv2d { range, .. }) | Layer::Depthwise(Depthwise { range, .. }) => {
+                *range
             }
-            Layer::Relayout(layer) if Family::Relayout.is_linked() => layer.fits(left, output),
+            Layer::Add(layer) => Range::Activations { low: layer.low },
+            Layer::Pool(_) | Layer::Relayout(_) => Range::Activations { low: 0 },
+        };
+        let dense = matches!(self, Layer::Dense(_));
+        let reads = |tensor: &Tensor| tensor.element == Element::Activation;
+        if !(range_fits(range, output) && (dense || reads(output)))
+            || !(reads(left) && right.is_none_or(reads))
+        {
+            return false;
+        }
+        let same_channels = left.channels == output.channels;
+        let slides = |window: &Window| {
+            window.output(left.height, left.width) == Some((output.height, output.width))
+        };
+        match self {
+            Layer::Dense(_) => output.is_vector(),
+            Layer::Conv2d(layer) if Family::Conv2d.is_linked() => slides(&layer.window),
+            Layer::Depthwise(layer) if Family::Depthwise.is_linked() => {
+                same_channels && slides(&layer.window)
+            }
+            Layer::Pool(layer) if Family::Pool.is_linked() => {
+                same_channels && left.zero_point == output.zero_point && slides(&layer.window)
+            }
+            Layer::Add(layer) if Family::Add.is_linked() => {
+                let same = right.is_some_and(|right| right.is_shaped_as(output));
+                same && left.is_shaped_as(output) && layer.fixed_point().is_some()
+            }
+            Layer::Relayout(_) if Family::Relayout.is_linked() => {
+                let elements = Some(u32::from(output.channels));
+                let flattened = output.is_vector() && left.elements() == elements;
+                left.zero_point == output.zero_point && (left.is_shaped_as(output) || flattened)
+            }
             // What this build leaves out.
             _ => false,
         }

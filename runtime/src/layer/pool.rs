@@ -1,6 +1,6 @@
 //! Maximum or average under a window. A global average pool is a window as large as the map.
 
-use super::{Element, Tensor, TensorId, Window};
+use super::{TensorId, Window};
 
 /// What becomes of the activations under a window.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,13 +32,5 @@ impl Pool {
             0 => 0,
             _ => ((1 << 24) + area / 2) / area,
         }
-    }
-
-    pub(crate) fn fits(&self, input: &Tensor, output: &Tensor) -> bool {
-        input.element == Element::Activation
-            && output.element == Element::Activation
-            && input.channels == output.channels
-            && input.zero_point == output.zero_point
-            && self.window.output(input.height, input.width) == Some((output.height, output.width))
     }
 }

@@ -20,49 +20,44 @@ pub(super) struct Runner<'m, 'a> {
 impl<'a> Runner<'_, 'a> {
     /// Layout and bytes of a tensor in the arena.
     pub(super) fn map(&mut self, id: TensorId) -> Option<(Planes, &mut [u8])> {
-        let (map, bytes) = self.region(id)?;
+        let (map, bytes) = (self.model.placed(id)?, self.region(id)?);
         Some((map.planes, self.arena.get_mut(bytes)?))
     }
 
     /// The bytes of a tensor, for as long as the arena is borrowed.
     pub(super) fn into_bytes(self, id: TensorId) -> Option<&'a [u8]> {
-        let (_, bytes) = self.region(id)?;
+        let bytes = self.region(id)?;
         self.arena.get(bytes)
     }
 
-    /// Layout and bytes of a tensor.
-    fn region(&self, id: TensorId) -> Option<(Placed, Range<usize>)> {
-        let map = self.model.placed(id)?;
-        let bytes = map.planes.storage(self.model.tensor(id)?.element)?;
-        Some((map, map.start..map.start + bytes as usize))
+    /// The bytes of a tensor.
+    fn region(&self, id: TensorId) -> Option<Range<usize>> {
+        let bytes = self.model.region(id)?;
+        Some(bytes.start as usize..bytes.end as usize)
     }
 
     /// The bytes of a layer's scratch.
     fn scratch(&self, op: &Work) -> Option<Range<usize>> {
-        match op.layer.scratch(&op.input, &op.output) {
-            // An empty piece within another would not be disjoint of it.
-            0 => Some(0..0),
-            bytes => {
-                let start = self.model.scratch_of(op.id)?;
-                Some(start as usize..start.checked_add(bytes)? as usize)
-            }
-        }
+        let bytes = self.model.scratch(op.id)?;
+        Some(bytes.start as usize..bytes.end as usize)
     }
 
     /// Runs one layer, but for the halo of its output.
     pub(super) fn run<K: Kernels>(&mut self, op: &Work) -> Option<()> {
         let layer = &op.layer;
-        let ((x, from), (y, to)) = (self.region(layer.inputs().0)?, self.region(op.id)?);
-        let scratch = self.scratch(op)?;
+        let input = layer.inputs().0;
+        let (from, to, scratch) = (self.region(input)?, self.region(op.id)?, self.scratch(op)?);
+        if let (Layer::Dense(dense), Some((weights, epilogue))) = (layer, &op.learned) {
+            let [x, y, scratch] = disjoint(self.arena, [from, to, scratch])?;
+            let target = match op.output.element {
+                Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
+                Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
+            };
+            K::dense(weights, epilogue, x, target, words(scratch)?);
+            return Some(());
+        }
+        let (x, y) = (self.model.placed(input)?, self.model.placed(op.id)?);
         match (layer, &op.learned) {
-            (Layer::Dense(dense), Some((weights, epilogue))) => {
-                let [x, y, scratch] = disjoint(self.arena, [from, to, scratch])?;
-                let target = match op.output.element {
-                    Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
-                    Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
-                };
-                K::dense(weights, epilogue, x, target, words(scratch)?);
-            }
             (Layer::Conv2d(conv), Some((weights, epilogue))) if Family::Conv2d.is_linked() => {
                 let [from, to, scratch] = disjoint(self.arena, [from, to, scratch])?;
                 let (low, window, mut rows) = (conv.range.low(), &conv.window, weights.rows());
@@ -115,7 +110,8 @@ impl<'a> Runner<'_, 'a> {
         let (weights, epilogue) = conv.learned.as_ref()?;
         let (low, window, mut rows) = (layer.range.low(), &layer.window, weights.rows());
         let other = if add.left == layer.output { add.right } else { add.left };
-        let ((x, from), mut part) = (self.region(layer.input)?, self.model.placed(layer.output)?);
+        let (x, from) = (self.model.placed(layer.input)?, self.region(layer.input)?);
+        let mut part = self.model.placed(layer.output)?;
         let (mut other, mut y) = (self.model.placed(other)?, self.model.placed(add.output)?);
         let (scratch, channels) = (self.scratch(conv)?, y.planes.channels);
         for first in (0..channels).step_by(JOINED.into()) {
