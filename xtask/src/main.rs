@@ -1,5 +1,6 @@
 //! The repository's chores: `cargo xtask CHORE`.
 
+mod aarch64;
 mod bench;
 mod board;
 mod command;

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use crate::{
+    aarch64,
     board::BOARDS,
     command, data,
     toolchain::{DEBIAN_PACKAGES, Toolchain},
@@ -19,6 +20,9 @@ const QEMU_RUN: [&str; 2] = ["qemu-run", "0.3.1"];
 
 /// rustup downloads some 30 MB, or is refused.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(180);
+
+/// Debian's package of [`aarch64::EMULATOR`].
+const PROGRAM_EMULATOR: &str = "qemu-user";
 
 /// Brings everything that the other chores need. What is there is left alone.
 pub fn setup() -> Result<()> {
@@ -41,6 +45,9 @@ fn tools(apt: &Apt, missing: &mut Vec<String>) {
     compiler(apt, missing);
     emulator(apt, missing);
     runner(missing);
+    if !aarch64::IS_HOST {
+        other_host(apt);
+    }
 }
 
 /// Whether nothing is missing; else the lines to type.
@@ -94,6 +101,34 @@ fn emulator(apt: &Apt, missing: &mut Vec<String>) {
             missing.push(Apt::to_type(&["qemu-system-arm"]));
         }
     }
+}
+
+/// What emulates a host on aarch64. The tests of its kernels are left out where it cannot be had.
+fn other_host(apt: &Apt) {
+    let name = "host on aarch64, emulated";
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", aarch64::TARGET]);
+    let missing = aarch64::missing().unwrap_or_default();
+    match bring(&missing, &mut rustup, apt) {
+        Ok(()) if missing.is_empty() => there(name, aarch64::EMULATOR),
+        Ok(()) => installed(name, &missing.join(", ")),
+        Err(error) => println!(
+            "  {name}: {error:#}\n    to have it: {}; {}",
+            command::line(&rustup),
+            Apt::to_type(&[PROGRAM_EMULATOR])
+        ),
+    }
+}
+
+/// Brings what is `missing` for it.
+fn bring(missing: &[&str], rustup: &mut Command, apt: &Apt) -> Result<()> {
+    if missing.contains(&aarch64::TARGET) {
+        command::output_within(rustup, RUSTUP_LIMIT)?;
+    }
+    if missing.contains(&aarch64::EMULATOR) {
+        apt.install(&[PROGRAM_EMULATOR])?;
+    }
+    Ok(())
 }
 
 /// The runner that decodes messages.

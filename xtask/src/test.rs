@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use seedmask::Family;
 
 use crate::{
-    bench,
+    aarch64, bench,
     board::BOARDS,
     command, emulated,
     firmware::{self, Content},
@@ -24,6 +24,7 @@ const IMAGES_A_TASK: usize = 100;
 struct Checks {
     passed: usize,
     failed: Vec<String>,
+    left_out: Vec<String>,
 }
 
 impl Checks {
@@ -43,6 +44,12 @@ impl Checks {
                 self.failed.push(name.to_owned());
             }
         }
+    }
+
+    /// Says that a check cannot be made here.
+    fn leave_out(&mut self, name: &str, why: &str) {
+        println!("== {name}\nleft out: {why}");
+        self.left_out.push(name.to_owned());
     }
 }
 
@@ -73,6 +80,9 @@ pub fn test(part: Part) -> Result<()> {
 /// Prints how many checks passed; any that failed is an error.
 fn print_summary(checks: &Checks) -> Result<()> {
     println!("\nchecks: {} passed, {} failed", checks.passed, checks.failed.len());
+    if !checks.left_out.is_empty() {
+        println!("left out: {}", checks.left_out.join(", "));
+    }
     if !checks.failed.is_empty() {
         bail!("failed:\n  {}", checks.failed.join("\n  "));
     }
@@ -109,11 +119,31 @@ fn host(checks: &mut Checks) {
     checks.check("tests of the host's crates", || {
         command::run(cargo().args(["test", "--quiet", "--locked", "--workspace"]))
     });
+    kernels_on_aarch64(checks);
     if command::exists("cargo-deny") {
         checks.check("licences and sources of dependencies", || {
             let what = ["deny", "--offline", "check", "bans", "licenses", "sources"];
             command::run(cargo().args(what))
         });
+    }
+}
+
+/// The kernels that this host does not run.
+fn kernels_on_aarch64(checks: &mut Checks) {
+    let name = "host kernels on aarch64, emulated";
+    if aarch64::IS_HOST {
+        return;
+    }
+    match aarch64::missing() {
+        Ok(missing) if missing.is_empty() => checks.check(name, aarch64::kernels),
+        Ok(missing) => {
+            let missing = missing.join(" and ");
+            checks.leave_out(
+                name,
+                &format!("{missing} missing; `cargo xtask setup` tells how to get it"),
+            );
+        }
+        Err(error) => checks.check(name, || Err(error)),
     }
 }
 

@@ -106,11 +106,25 @@ impl Toolchain {
 }
 
 fn rustup_has_targets() -> Result<bool> {
+    let libraries = libraries()?;
+    Ok(BOARDS.iter().all(|board| is_in(&libraries, board.target)))
+}
+
+/// Whether the compiler that runs this program has the library of `target`.
+pub fn has_target(target: &str) -> Result<bool> {
+    Ok(is_in(&libraries()?, target))
+}
+
+fn is_in(libraries: &Path, target: &str) -> bool {
+    libraries.join(target).join("lib").is_dir()
+}
+
+/// The folder of the compiler's targets.
+fn libraries() -> Result<PathBuf> {
     let sysroot = command::output(
         Command::new(env::var_os("RUSTC").unwrap_or("rustc".into())).args(["--print", "sysroot"]),
     )?;
-    let libraries = Path::new(sysroot.trim()).join("lib/rustlib");
-    Ok(BOARDS.iter().all(|board| libraries.join(board.target).join("lib").is_dir()))
+    Ok(Path::new(sysroot.trim()).join("lib/rustlib"))
 }
 
 fn debian_is_complete() -> bool {
