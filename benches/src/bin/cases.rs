@@ -27,12 +27,14 @@ const VARIANTS: [Variant; 10] = [
 
 /// What is also written with sections that are filled with anything. Their names begin with `damaged`: they
 /// are to be opened, and to do no harm.
-const DAMAGED: [(Variant, Filling); 7] = [
+const DAMAGED: [(Variant, Filling); 9] = [
     (Variant::signs(Mask::Raw, 50), Filling::Byte(0xff)),
     (Variant::signs(Mask::CountedRaw, 30), Filling::Random),
     // Codes of one bit, every weight kept, far beyond the last one.
     (Variant::signs(Mask::Rice, 97), Filling::Byte(0xff)),
     (Variant::signs(Mask::Rice, 10), Filling::Random),
+    (Variant::signs(Mask::Gaps, 10), Filling::Edits),
+    (Variant::signs(Mask::Gaps, 10), Filling::Less),
     (Variant::signs(Mask::Positions, 30), Filling::Random),
     (Variant::signs(Mask::Positions, 30), Filling::Byte(0xff)),
     (Variant { source: Source::StoredInt8, mask: Mask::Rice, density: 20 }, Filling::Byte(0x80)),

@@ -13,6 +13,8 @@ pub fn call_everything(artifact: &[u8], patch: &[u8], arena: &mut [u8]) -> usize
     let Ok(model) = Model::parse(black_box(artifact)) else { return 1 };
     describe(&model);
     let Ok(task) = Task::parse(&model, black_box(patch)) else { return 2 };
+    let Ok(opened) = Model::open(black_box(artifact)) else { return 5 };
+    black_box(Task::open(&opened, black_box(patch)).is_ok());
     black_box((task.name(), task.classes(), task.fingerprint(), task.labels().count()));
     black_box(task.program(&model).count());
     let Ok(mut session) = Session::new(model, black_box(arena)) else { return 3 };

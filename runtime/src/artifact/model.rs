@@ -87,7 +87,7 @@ impl<'a> Model<'a> {
 
     /// Opens an `artifact` that [`Model::parse`] accepted before and that lies in flash since, in a
     /// fraction of the time: linear in layers and tasks. Shapes, plan and the lengths of sections are
-    /// checked; checksum, fingerprint, epilogues and what masks keep are not, but for masks of
+    /// checked; checksum, fingerprint, epilogues and what masks keep are not, but for dense layers of
     /// [`SignedGaps`](crate::mask::Encoding::SignedGaps), whose lists are followed to their ends.
     ///
     /// Whatever the bytes are, nothing panics, reads or writes elsewhere, or goes on without end: what was
@@ -237,10 +237,12 @@ impl<'a> Model<'a> {
         node.layer(self.parameters, id)
     }
 
-    /// Rows, inputs and source of the layer that writes tensor `id`, if it has weights.
-    pub(super) fn weights_of(&self, id: TensorId) -> Option<Weights> {
+    /// Rows, inputs and source of the layer that writes tensor `id`, if it has weights, and whether it is
+    /// a dense one.
+    pub(super) fn weights_of(&self, id: TensorId) -> Option<(Weights, bool)> {
         let layer = self.layer_of(id).ok()?;
-        layer.weights(&self.tensor(layer.inputs().0)?, &self.tensor(id)?)
+        let weights = layer.weights(&self.tensor(layer.inputs().0)?, &self.tensor(id)?)?;
+        Some((weights, matches!(layer, Layer::Dense(_))))
     }
 
     /// The bytes of the arena that are scratch of the layer that writes tensor `id`; from 0 to 0 where it

@@ -321,21 +321,17 @@ impl<'a> Program<'_, 'a> {
         })
     }
 
-    /// Checks the form of all masks, as far as kernels rely on it or `depth` wants more, and that nothing
-    /// is behind them.
+    /// Checks the form of all masks, and that nothing is behind them.
     fn check_forms(mut self, depth: Depth) -> Result<(), ParseError> {
         let mut layer = 0;
         for id in 1..self.model.tensor_count() {
-            let Some(weights) = self.model.weights_of(id) else { continue };
+            let Some((weights, dense)) = self.model.weights_of(id) else { continue };
             let malformed = ParseError::Malformed(Part::Layer(id - 1));
             let Learned { encoding, bytes, .. } =
                 self.next_learned(weights.rows).ok_or(malformed)?;
-            // Kernels for DSP cores read lists of any bytes, but for those of dense layers.
-            let signed =
-                matches!(encoding, Encoding::SignedGaps | Encoding::SignedPositions { .. });
-            let lists = !(cfg!(seedmask_dsp) && signed && depth == Depth::Form)
-                || matches!(self.model.layer_of(id), Ok(Layer::Dense(_)));
-            encoding.check_form(&weights, bytes, lists).map_err(|error| match error {
+            // Where all is checked, lists are read only once.
+            let dense = dense && depth == Depth::Form;
+            encoding.check_form(&weights, bytes, dense).map_err(|error| match error {
                 MaskError::Disabled(family) => ParseError::Disabled(family),
                 error => ParseError::Mask { layer, error },
             })?;

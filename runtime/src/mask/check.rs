@@ -163,7 +163,7 @@ impl LayerWeights<'_> {
             found if found == expected => (),
             found => return Err(MaskError::StoredLength { found, expected }),
         }
-        self.encoding.check_form(&self.weights, self.bytes, true)?;
+        self.encoding.check_form(&self.weights, self.bytes, false)?;
         self.check_content()
     }
 
@@ -179,10 +179,14 @@ impl LayerWeights<'_> {
             Encoding::RiceGaps { parameter } if Family::Rice.is_linked() => {
                 rice::check(self.bytes, parameter, rows, inputs)
             }
+            Encoding::SignedGaps if Family::Gaps.is_linked() => {
+                gaps::check(self.bytes, rows, inputs)
+            }
             Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
+                positions::check_counts(self.bytes, rows, inputs, base)?;
                 positions::check(self.bytes, rows, inputs, base)
             }
-            // Checked with the form, or refused there.
+            // The form is all, or was refused.
             _ => Ok(()),
         }
     }
@@ -214,8 +218,8 @@ impl LayerWeights<'_> {
 
 impl Encoding {
     /// Checks what kernels rely on for memory safety in the section `bytes` for a layer of checked shape,
-    /// without reading more than that wants: its length, and of [`Encoding::SignedGaps`] all if `lists`
-    /// are to be read.
+    /// without reading more than that wants: its length, and the lists of `dense` layers, whose kernels
+    /// follow them as they are.
     ///
     /// # Errors
     /// The first thing found wrong; after `Ok` rows may be cut, or keep what they should not.
@@ -223,7 +227,7 @@ impl Encoding {
         self,
         weights: &Weights,
         bytes: &[u8],
-        lists: bool,
+        dense: bool,
     ) -> Result<(), MaskError> {
         if let Some(family) = Family::of_encoding(self).filter(|family| !family.is_linked()) {
             return Err(MaskError::Disabled(family));
@@ -236,27 +240,24 @@ impl Encoding {
         if signed && source != Source::SeededSigns {
             return Err(MaskError::Source { found: source });
         }
-        let words = 4 * rows * weights.words();
-        let (found, expected) = (
-            bytes.len() as u32,
-            match self {
-                Encoding::SignedGaps | Encoding::SignedPositions { .. } if !lists => return Ok(()),
-                Encoding::SignedGaps if Family::Gaps.is_linked() => {
-                    return gaps::check(bytes, rows, inputs);
-                }
-                Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
-                    return positions::check_counts(bytes, rows, inputs, base);
-                }
-                Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
-                    return Err(MaskError::Parameter { found: parameter });
-                }
-                Encoding::Seeded { density: 0 } => return Err(MaskError::ZeroDensity),
-                Encoding::Raw => words,
-                Encoding::CountedRaw => words + 2 * rows,
-                Encoding::RiceGaps { .. } => (bytes.len() as u32).max(rice::HEADER as u32),
-                _ => 0,
-            },
-        );
+        let (found, words) = (bytes.len() as u32, 4 * rows * weights.words());
+        let expected = match self {
+            Encoding::SignedGaps if dense && Family::Gaps.is_linked() => {
+                return gaps::check(bytes, rows, inputs);
+            }
+            Encoding::SignedPositions { base } if dense && Family::Gaps.is_linked() => {
+                return positions::check_counts(bytes, rows, inputs, base);
+            }
+            Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
+                return Err(MaskError::Parameter { found: parameter });
+            }
+            Encoding::Seeded { density: 0 } => return Err(MaskError::ZeroDensity),
+            Encoding::Raw => words,
+            Encoding::CountedRaw => words + 2 * rows,
+            Encoding::RiceGaps { .. } => found.max(rice::HEADER as u32),
+            Encoding::SignedGaps | Encoding::SignedPositions { .. } => found,
+            Encoding::Full | Encoding::Seeded { .. } => 0,
+        };
         if found == expected { Ok(()) } else { Err(MaskError::Length { found, expected }) }
     }
 }
