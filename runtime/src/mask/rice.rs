@@ -109,6 +109,12 @@ impl<'a> Reader<'a> {
         if let Some(gap) = self.gap_in_window() {
             return Some(gap);
         }
+        if !cfg!(seedmask_small) {
+            self.refill();
+            if let Some(gap) = self.gap_in_window() {
+                return Some(gap);
+            }
+        }
         // By value: a loop can then keep the reader in registers.
         let (reader, gap) = self.clone().late_gap();
         *self = reader;

@@ -217,7 +217,9 @@ impl<'a> Rows<'a> {
             _ => masks.fill(0),
         }
         let left = words.saturating_sub(first) as usize;
-        masks.get_mut(left..).unwrap_or_default().fill(0);
+        if let Some(behind @ [_, ..]) = masks.get_mut(left..) {
+            behind.fill(0);
+        }
         if let Some(last) = left.checked_sub(1).and_then(|last| masks.get_mut(last)) {
             *last &= self.tail;
         }

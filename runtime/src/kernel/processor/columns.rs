@@ -5,6 +5,8 @@
 #[cfg(seedmask_thumb)]
 use core::arch::naked_asm;
 
+#[cfg(seedmask_thumb)]
+use super::thumb::{high_to_low, low_to_high};
 use crate::epilogue::Narrow;
 #[cfg(not(seedmask_thumb))]
 use crate::kernel::words::Lanes;
@@ -236,6 +238,23 @@ impl Tiles {
     }
 }
 
+/// Adds the words of two columns in r7 and r6 to their sums.
+#[cfg(seedmask_thumb)]
+macro_rules! add_columns {
+    () => {
+        concat!(
+            "add r8, r7\n",
+            "lsrs r7, r7, #8\n",
+            "ands r7, r2\n",
+            "adds r3, r3, r7\n",
+            "add r9, r6\n",
+            "lsrs r6, r6, #8\n",
+            "ands r6, r2\n",
+            "adds r4, r4, r6\n",
+        )
+    };
+}
+
 #[cfg(seedmask_thumb)]
 macro_rules! routine {
     ($name:ident, $next:literal) => {
@@ -248,10 +267,7 @@ macro_rules! routine {
         unsafe extern "C" fn $name(tiles: *mut Tiles) {
             naked_asm!(
                 "push {{r4-r7, lr}}",
-                "mov r4, r8",
-                "mov r5, r9",
-                "mov r6, r10",
-                "mov r7, r11",
+                high_to_low!(),
                 "push {{r4-r7}}",
                 "mov r11, r0",
                 // A tile: r0 list, r10 its end, r1 x, r2 even, r8 and r3 the first sums, r9 and r4 the
@@ -324,10 +340,7 @@ macro_rules! routine {
                 "str r1, [r0, #36]",
                 "bne 1b",
                 "pop {{r4-r7}}",
-                "mov r8, r4",
-                "mov r9, r5",
-                "mov r10, r6",
-                "mov r11, r7",
+                low_to_high!(),
                 "pop {{r4-r7, pc}}",
                 // Adds a list: its single tap first.
                 "2:",
@@ -337,14 +350,7 @@ macro_rules! routine {
                 "adds r5, r5, r1",
                 "ldr r7, [r5]",
                 concat!("ldr r6, [r5, #", $next, "]"),
-                "add r8, r7",
-                "lsrs r7, r7, #8",
-                "ands r7, r2",
-                "adds r3, r3, r7",
-                "add r9, r6",
-                "lsrs r6, r6, #8",
-                "ands r6, r2",
-                "adds r4, r4, r6",
+                add_columns!(),
                 "4:",
                 "ldr r5, [r0, #4]",
                 "mov r10, r5",
@@ -364,14 +370,7 @@ macro_rules! routine {
                 "adds r7, r7, r5",
                 concat!("ldr r6, [r6, #", $next, "]"),
                 "add r6, r12",
-                "add r8, r7",
-                "lsrs r7, r7, #8",
-                "ands r7, r2",
-                "adds r3, r3, r7",
-                "add r9, r6",
-                "lsrs r6, r6, #8",
-                "ands r6, r2",
-                "adds r4, r4, r6",
+                add_columns!(),
                 "cmp r0, r10",
                 "bne 3b",
                 "5:",

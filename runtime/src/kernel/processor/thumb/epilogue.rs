@@ -65,10 +65,7 @@ unsafe extern "C" fn apply(
 ) {
     naked_asm!(
         "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
+        high_to_low!(),
         "push {{r4-r7}}",
         "mov r8, r2",
         "ldr r4, [r3]",
@@ -143,10 +140,7 @@ unsafe extern "C" fn apply(
         "cmp r1, r8",
         "bne 2b",
         "pop {{r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
+        low_to_high!(),
         "pop {{r4-r7, pc}}",
     )
 }

@@ -84,10 +84,7 @@ unsafe extern "C" fn sum_words(
 ) -> i32 {
     naked_asm!(
         "push {{r4-r7, lr}}",
-        "mov r4, r8",
-        "mov r5, r9",
-        "mov r6, r10",
-        "mov r7, r11",
+        high_to_low!(),
         "push {{r2, r4-r7}}",
         "mov r7, r3",
         "mov r12, r1",
@@ -144,10 +141,7 @@ unsafe extern "C" fn sum_words(
         "lsls r1, r1, #7",
         "subs r0, r0, r1",
         "pop {{r2, r4-r7}}",
-        "mov r8, r4",
-        "mov r9, r5",
-        "mov r10, r6",
-        "mov r11, r7",
+        low_to_high!(),
         "pop {{r4-r7, pc}}",
     )
 }
