@@ -269,17 +269,17 @@ const fn filling(bytes: usize) -> usize {
 /// Most arena bytes of a tensor, 16 MiB: kernels pack an offset and a weight into one word.
 pub const MAX_STORAGE: u32 = 1 << 24;
 
-/// Arena bytes of `tensor` with a halo of `pad` in `bands`: [`Planes::storage`]. `None` where it cannot
-/// lie so.
+/// Arena bytes of `tensor` with a halo of `pad` in `bands`; `None` where it cannot lie so, and beyond
+/// [`MAX_STORAGE`]. Tensors without halo are rounded up to whole 32-byte blocks, so that dense kernels may
+/// read whole words past the end, and narrow and split maps have 16 bytes behind, so that kernels may go
+/// over rows in tiles of 16.
 pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
     let (pad, bands) = if MAPS { (pad, bands) } else { (0, 1) };
     Planes::new(tensor, pad).banded(bands)?.storage(tensor.element)
 }
 
 impl Planes {
-    /// Arena bytes; `None` beyond [`MAX_STORAGE`]. Tensors without halo are rounded up to whole 32-byte
-    /// blocks, so that dense kernels may read whole words past the end, and narrow and split maps have
-    /// 16 bytes behind, so that kernels may go over rows in tiles of 16.
+    /// As [`storage`].
     pub(crate) fn storage(&self, element: Element) -> Option<u32> {
         let element = match element {
             Element::Activation => 1,
