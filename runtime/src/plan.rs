@@ -117,26 +117,33 @@ pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &P
     }
 }
 
-/// Checks where a tensor lies: layout, bounds, alignment.
-pub(crate) fn check_tensor(model: &Model<'_>, id: TensorId) -> Result<(), ParseError> {
+/// Checks where a tensor lies: layout, bounds, alignment. Gives its bytes.
+pub(crate) fn check_tensor(model: &Model<'_>, id: TensorId) -> Result<Range<u32>, ParseError> {
     let place = model.placement(id).ok_or(ParseError::Tensor { tensor: id })?;
     let plain = id == 0 || id == model.output_id() || !MAPS;
     if plain && place.pad > 0 {
         return Err(ParseError::Halo { tensor: id, found: place.pad, expected: 0 });
     }
-    if (plain && place.bands != 1) || (MAPS && model.placed(id).is_none()) {
-        return Err(ParseError::Bands { tensor: id, found: place.bands });
+    let bands = ParseError::Bands { tensor: id, found: place.bands };
+    if plain && place.bands != 1 {
+        return Err(bands);
     }
-    let bytes = model.region(id).ok_or(ParseError::Storage { tensor: id })?;
-    check_bytes(id, &bytes, model.arena)
+    let bytes = model.region(id).ok_or_else(|| match model.placed(id) {
+        None if MAPS => bands,
+        _ => ParseError::Storage { tensor: id },
+    })?;
+    check_bytes(id, &bytes, model.arena)?;
+    Ok(bytes)
 }
 
 /// Checks what the plan says of the `layer` that writes tensor `id`, before which all others were
-/// checked: layouts that fit, and that nothing is written over what it reads since that was written.
+/// checked: layouts that fit, and that nothing is written over what it reads since that was written. The
+/// bytes of the tensor before it and of its own are at hand: to find them takes most of the time.
 pub(crate) fn check_layer(
     model: &Model<'_>,
     id: TensorId,
     layer: &Layer,
+    [before, written]: [&Range<u32>; 2],
 ) -> Result<(), ParseError> {
     let index = id - 1;
     let (left, right) = layer.inputs();
@@ -172,22 +179,35 @@ pub(crate) fn check_layer(
                 return Err(ParseError::Malformed(Part::Tensor(read)));
             }
         }
-        let bytes = model.region(read).unwrap_or_default();
+        let bytes =
+            if read == index { before.clone() } else { model.region(read).unwrap_or_default() };
         for other in read + 1..=last {
-            if meet(&bytes, &model.scratch(other).unwrap_or_default()) {
+            // Those of this layer are at hand.
+            let (of_scratch, of_output) = if other == id {
+                (scratch.clone(), written.clone())
+            } else {
+                let [scratch, output] = [model.scratch(other), model.region(other)];
+                (scratch.unwrap_or_default(), output.unwrap_or_default())
+            };
+            if meet(&bytes, &of_scratch) {
                 return Err(ParseError::ScratchOverlap { layer: other - 1, tensor: read });
             }
             // A layer may work in place; who reads the same tensor later finds it overwritten. Of what a
             // joined convolution writes there is only a part at a time.
             let over = |(x, y): (Placed, Placed)| in_place(layer, read, &x, &y);
-            let shares = MAPS && other == id && !is_part && at(read).zip(at(id)).is_some_and(over);
-            if meet(&bytes, &model.region(other).unwrap_or_default()) && !shares {
+            let shares =
+                || MAPS && other == id && !is_part && at(read).zip(at(id)).is_some_and(over);
+            if meet(&bytes, &of_output) && !shares() {
                 return Err(ParseError::Overlap { first: read, second: other });
             }
         }
     }
+    if scratch.is_empty() {
+        return Ok(());
+    }
     for tensor in id..=last {
-        if meet(&scratch, &model.region(tensor).unwrap_or_default()) {
+        let bytes = if tensor == id { Some(written.clone()) } else { model.region(tensor) };
+        if meet(&scratch, &bytes.unwrap_or_default()) {
             return Err(ParseError::ScratchOverlap { layer: index, tensor });
         }
     }

@@ -267,6 +267,7 @@ impl<'a> Model<'a> {
     // Not inline: what it takes of the stack is free again when masks are read.
     #[inline(never)]
     fn check_backbone(&mut self) -> Result<(), ParseError> {
+        let mut written = 0..0;
         for id in 0..self.tensor_count() {
             let output = self.tensor(id).ok_or(ParseError::Tensor { tensor: id })?;
             let logits = output.element == Element::Logit;
@@ -274,7 +275,8 @@ impl<'a> Model<'a> {
             if empty || output.zero_point > MAX_ACTIVATION || (logits && id == 0) {
                 return Err(ParseError::Tensor { tensor: id });
             }
-            plan::check_tensor(self, id)?;
+            let bytes = plan::check_tensor(self, id)?;
+            let before = core::mem::replace(&mut written, bytes);
             // Tensor 0 is the input.
             let Some(index) = id.checked_sub(1) else { continue };
             let layer = self.layer_of(id)?;
@@ -291,7 +293,7 @@ impl<'a> Model<'a> {
             if !layer.fits(&input, right.as_ref(), &output) || (logits && !last) {
                 return Err(shape);
             }
-            plan::check_layer(self, id, &layer)?;
+            plan::check_layer(self, id, &layer, [&before, &written])?;
             let Some(weights) = layer.weights(&input, &output) else { continue };
             if let Some(family) = Family::missing_for_source(weights.source) {
                 return Err(ParseError::Disabled(family));
