@@ -222,7 +222,7 @@ const fn above(low: u8, mut case: Case) -> Case {
 }
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 48] = [
+pub const AWKWARD: [Case; 49] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
@@ -231,6 +231,7 @@ pub const AWKWARD: [Case; 48] = [
     dense("fc_33x35", 33, 35),
     dense("fc_128x21", 128, 21),
     dense("fc_9x300", 9, 300),
+    dense("fc_300x45", 300, 45),
     conv("conv3x3_4x4x64_3", Tensor::map(64, 4, 4, 9), 3, Window::square(3, 1, 1)),
     conv("conv3x3_8x13x4_3_by_2", Tensor::map(4, 8, 13, 7), 3, Window::square(3, 2, 1)),
     conv("conv3x3_7x9x5_3_by_2", Tensor::map(5, 7, 9, 31), 3, Window::square(3, 2, 1)),

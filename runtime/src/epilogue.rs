@@ -184,7 +184,7 @@ impl<'a> Epilogue<'a> {
     }
 
     /// Scale and shift of `row` and those behind it, as they are stored.
-    #[cfg(seedmask_thumb)]
+    #[cfg(any(seedmask_dsp, seedmask_thumb))]
     #[inline(always)]
     pub(crate) fn bytes_from(&self, row: usize) -> &'a [[u8; CHANNEL]] {
         self.channels.get(row..).unwrap_or_default()

@@ -86,8 +86,7 @@ fn sums_beyond_sixteen_bits() {
     let (source, range) = (Source::SeededSigns, Range::Activations { low: 0 });
     let conv = Layer::Conv2d(Conv2d { input: 0, output: 1, window, source, range });
     let logits = Layer::Dense(Dense { input: 0, output: 1, source, range: Range::Logits });
-    // Positions are for short rows.
-    for variant in variants(&[60]).filter(|variant| variant.mask != Mask::Positions) {
+    for variant in variants(&[60]) {
         for (layer, input, output) in [
             (conv, Tensor::map(3000, 2, 17, 0), Tensor::map(2, 2, 17, 0)),
             (logits, Tensor::vector(9000, 0), Tensor::logits(3)),

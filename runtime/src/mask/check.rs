@@ -55,25 +55,18 @@ pub enum MaskError {
         /// Where it was found.
         row: u32,
     },
-    /// An encoding for short rows in a layer of longer ones.
-    Inputs {
-        /// Inputs found.
-        found: u32,
-        /// Most inputs that it is for.
-        limit: u32,
-    },
     /// An input of `row` does not come after the one before it.
     Order {
         /// Where it was found.
         row: u32,
     },
-    /// The lists of `row` are longer than it has inputs.
+    /// The lists of `row`, or of a block of its inputs, are longer than there are inputs.
     TooManyEntries {
         /// Where they were found.
         row: u32,
         /// Entries found.
         found: u32,
-        /// Inputs of a row.
+        /// Inputs of the row or block.
         limit: u32,
     },
     /// Another count of weights −1 than `row` keeps.
@@ -122,9 +115,6 @@ impl fmt::Display for MaskError {
                 write!(f, "mask row {row} lists {found} weights; expected at most {limit}")
             }
             MaskError::Order { row } => write!(f, "mask row {row} is not in ascending order"),
-            MaskError::Inputs { found, limit } => {
-                write!(f, "a mask for rows of at most {limit} inputs; these have {found}")
-            }
             MaskError::Count { row, found, expected } => {
                 write!(f, "mask row {row} counts {found} weights of −1; it keeps {expected}")
             }
@@ -183,8 +173,7 @@ impl LayerWeights<'_> {
                 gaps::check(self.bytes, rows, inputs)
             }
             Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
-                positions::check_counts(self.bytes, rows, inputs, base)?;
-                positions::check(self.bytes, rows, inputs, base)
+                positions::check(self.bytes, self.weights, base)
             }
             // The form is all, or was refused.
             _ => Ok(()),
@@ -218,8 +207,8 @@ impl LayerWeights<'_> {
 
 impl Encoding {
     /// Checks what kernels rely on for memory safety in the section `bytes` for a layer of checked shape,
-    /// without reading more than that wants: its length, and the lists of `dense` layers, whose kernels
-    /// follow them as they are.
+    /// without reading more than that wants: its length, and signed gaps of `dense` layers, whose kernels
+    /// follow them as they are. No kernel relies on what signed positions say.
     ///
     /// # Errors
     /// The first thing found wrong; after `Ok` rows may be cut, or keep what they should not.
@@ -244,9 +233,6 @@ impl Encoding {
         let expected = match self {
             Encoding::SignedGaps if dense && Family::Gaps.is_linked() => {
                 return gaps::check(bytes, rows, inputs);
-            }
-            Encoding::SignedPositions { base } if dense && Family::Gaps.is_linked() => {
-                return positions::check_counts(bytes, rows, inputs, base);
             }
             Encoding::RiceGaps { parameter } if parameter > MAX_RICE_PARAMETER => {
                 return Err(MaskError::Parameter { found: parameter });

@@ -25,7 +25,7 @@ impl<'a> Rows<'a> {
         let rows = self.layer.weights.rows.saturating_sub(self.row) as usize;
         let (bytes, counts, rows) = match &mut self.masks {
             LayerMasks::Gaps(bytes) if Family::Gaps.is_linked() => (*bytes, None, rows),
-            LayerMasks::Positions(lists) if Family::Gaps.is_linked() => {
+            LayerMasks::Positions(lists) if Family::Gaps.is_linked() && lists.are_rows() => {
                 let (bytes, counts, counted) = lists.ahead()?;
                 (bytes, Some(counts), rows.min(counted))
             }
@@ -48,7 +48,11 @@ impl<'a> Rows<'a> {
 
     /// Whether [`Rows::next_lists`] reads the rows.
     pub(crate) fn are_lists(&self) -> bool {
-        let listed = matches!(self.masks, LayerMasks::Gaps(_) | LayerMasks::Positions(_));
+        let listed = match &self.masks {
+            LayerMasks::Gaps(_) => true,
+            LayerMasks::Positions(lists) => lists.are_rows(),
+            _ => false,
+        };
         Family::Gaps.is_linked() && listed && self.are_signs()
     }
 }

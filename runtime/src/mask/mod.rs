@@ -10,7 +10,7 @@ mod check;
 mod gaps;
 #[cfg(seedmask_dsp)]
 mod lists;
-mod positions;
+pub(crate) mod positions;
 mod rice;
 mod row;
 mod values;
@@ -20,8 +20,6 @@ mod write;
 pub use check::MaskError;
 pub use gaps::GapRow;
 pub use positions::PositionRow;
-#[cfg(any(seedmask_dsp, seedmask_vectors))]
-pub(crate) use positions::{Counts, GROUP as COUNTS};
 #[cfg(seedmask_dsp)]
 pub(crate) use rice::Reader;
 pub use rice::RiceRow;
@@ -73,11 +71,12 @@ pub enum Encoding {
     /// add up distances need to know, and have no quick way to count. For
     /// [`crate::layer::Source::SeededSigns`] only.
     CountedRaw,
-    /// A byte a kept weight, for rows of at most 128 inputs: the input, plus 128 where the weight is −1;
-    /// those of a row one after the other, in the order of the inputs. Before them the counts, half a byte a row: four bytes for eight rows, in byte `k` row
-    /// `k` of these in the lower half and row `k + 4` in the upper one. A count is `base` more than
-    /// its half byte; where that is 15, it is a byte at the end of the section, the first such row's
-    /// last. For [`crate::layer::Source::SeededSigns`] only, with the seed's signs.
+    /// Rows in blocks of 128 inputs, the last one of what is left; of each block a byte a kept weight: its
+    /// input within the block, plus 128 where the weight is −1. Positions stand in the order of rows,
+    /// blocks and inputs. Before them the counts, half a byte a block: four bytes for eight blocks, in
+    /// byte `k` block `k` of these in the lower half and block `k + 4` in the upper one. A count is `base`
+    /// more than its half byte; where that is 15, it is a byte at the end of the section, the first such
+    /// block's last. For [`crate::layer::Source::SeededSigns`] only, with the seed's signs.
     SignedPositions {
         /// Least count of half a byte.
         base: u8,

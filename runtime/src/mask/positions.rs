@@ -1,18 +1,39 @@
-//! Signed positions: the kept weights of short rows, a byte each, and half a byte for their count.
+//! Signed positions: rows in blocks of inputs, a byte for each kept weight, and half a byte for the count
+//! of a block.
+//!
+//! Whatever the bytes of a section are, reading it stays inside of it: nothing here, and no kernel, relies
+//! on a check.
 
 use super::MaskError;
 use super::row::toggle;
+use crate::layer::Weights;
+use crate::random::WORD;
 
-/// Most inputs of a row: a position has seven bits.
-pub(super) const MAX_INPUTS: u32 = 128;
+/// Inputs of a block: a position has seven bits. The last block of a row may have less.
+pub(crate) const BLOCK: usize = 128;
 
-/// Rows whose counts share a word.
+/// Most blocks of a row that routines for it take.
+#[cfg(any(feature = "write", seedmask_dsp, seedmask_vectors))]
+pub(crate) const MOST_BLOCKS: usize = 8;
+
+/// Mask words beside a block.
+const WORDS: usize = BLOCK / WORD;
+
+/// Blocks whose counts share a word.
 pub(crate) const GROUP: usize = 8;
 
 /// Half a byte that says that the count stands elsewhere, in a byte of its own.
 pub(super) const ELSEWHERE: u8 = 15;
 
-/// How many weights each row keeps.
+/// No count is read as more than this: a block keeps at most [`BLOCK`].
+const MOST: u8 = 254;
+
+/// Blocks of all rows.
+fn blocks(weights: Weights) -> usize {
+    weights.rows as usize * (weights.inputs as usize).div_ceil(BLOCK)
+}
+
+/// How many weights each block keeps.
 #[derive(Clone, Debug)]
 pub(crate) struct Counts<'a> {
     groups: &'a [[u8; GROUP / 2]],
@@ -23,29 +44,42 @@ pub(crate) struct Counts<'a> {
 
 impl<'a> Counts<'a> {
     /// Those of a section, and its positions. Nothing where it is too short.
-    pub(crate) fn new(section: &'a [u8], rows: u32, base: u8) -> (Self, &'a [u8]) {
-        let bytes = GROUP / 2 * (rows as usize).div_ceil(GROUP);
+    pub(crate) fn new(section: &'a [u8], weights: Weights, base: u8) -> (Self, &'a [u8]) {
+        let bytes = GROUP / 2 * blocks(weights).div_ceil(GROUP);
         let (groups, rest) = section.split_at_checked(bytes).unwrap_or_default();
-        (Self { groups: groups.as_chunks().0, rest, base }, rest)
+        (Self { groups: groups.as_chunks().0, rest, base: base.min(MOST - ELSEWHERE) }, rest)
     }
 
-    /// The next group, a byte each from the lowest on; behind the last row anything.
+    /// Reads the next groups, a byte of at most [`MOST`] for each block from the lowest on; behind the last
+    /// block anything. Gives what the even bytes of all words add up to and the odd ones, in the lower and
+    /// the upper half of a word. `None` where the section is too short.
+    #[cfg(seedmask_dsp)]
     #[inline(always)]
-    pub(crate) fn next_group(&mut self) -> Option<[u32; 2]> {
+    pub(crate) fn read(&mut self, to: &mut [[u32; 2]]) -> Option<u32> {
         const HALVES: u32 = 0x0f0f_0f0f;
         const ONES: u32 = 0x0101_0101;
-        let (group, groups) = self.groups.split_first()?;
-        self.groups = groups;
-        let halves = u32::from_le_bytes(*group);
-        let halves = [halves & HALVES, halves >> 4 & HALVES];
+        const EVEN: u32 = 0x00ff_00ff;
+        let (groups, behind) = self.groups.split_at_checked(to.len())?;
+        self.groups = behind;
         let base = u32::from(self.base) * ONES;
-        Some(halves.map(|halves| match (halves + ONES) & !HALVES {
-            0 => halves.wrapping_add(base),
-            _ => self.read_elsewhere(halves),
-        }))
+        let mut total = 0;
+        for (to, group) in to.iter_mut().zip(groups) {
+            let halves = u32::from_le_bytes(*group);
+            *to = [halves & HALVES, halves >> 4 & HALVES].map(|halves| {
+                let counts = match (halves + ONES) & !HALVES {
+                    0 => halves + base,
+                    _ => self.read_elsewhere(halves),
+                };
+                total += (counts & EVEN) + (counts >> 8 & EVEN);
+                counts
+            });
+        }
+        Some(total)
     }
 
-    /// The counts of four rows, some of which stand elsewhere.
+    /// The counts of four blocks, some of which stand elsewhere.
+    #[cfg(seedmask_dsp)]
+    #[cold]
     #[inline(never)]
     fn read_elsewhere(&mut self, halves: u32) -> u32 {
         u32::from_le_bytes(halves.to_le_bytes().map(|half| self.count(half)))
@@ -54,80 +88,115 @@ impl<'a> Counts<'a> {
     /// The count that half a byte says, those before it having been asked for.
     fn count(&mut self, half: u8) -> u8 {
         if half != ELSEWHERE {
-            return half.wrapping_add(self.base);
+            return half + self.base;
         }
         let (last, rest) = self.rest.split_last().unwrap_or((&0, &[]));
         self.rest = rest;
-        *last
+        (*last).min(MOST)
     }
 }
 
-/// The rows of a section.
+/// The blocks of a section: those of the first row, then those of the next.
 #[derive(Clone, Debug)]
-pub(super) struct Lists<'a> {
+pub(crate) struct Blocks<'a> {
     counts: Counts<'a>,
-    row: usize,
+    block: usize,
     positions: &'a [u8],
+    /// Whether a block is a row.
+    #[cfg(seedmask_dsp)]
+    are_rows: bool,
 }
 
-impl<'a> Lists<'a> {
-    pub(super) fn new(section: &'a [u8], rows: u32, base: u8) -> Self {
-        let (counts, positions) = Counts::new(section, rows, base);
-        Self { counts, row: 0, positions }
+impl<'a> Blocks<'a> {
+    pub(crate) fn new(section: &'a [u8], weights: Weights, base: u8) -> Self {
+        let (counts, positions) = Counts::new(section, weights, base);
+        Self {
+            counts,
+            block: 0,
+            positions,
+            #[cfg(seedmask_dsp)]
+            are_rows: weights.inputs as usize <= BLOCK,
+        }
     }
 
-    /// Halves from the next row's on, a byte each from the lowest on, up to the end of its group; `None`
+    /// Whether a block is a row.
+    #[cfg(seedmask_dsp)]
+    pub(super) fn are_rows(&self) -> bool {
+        self.are_rows
+    }
+
+    /// Halves from the next block's on, a byte each from the lowest on, up to the end of its group; `None`
     /// behind the last group.
     fn halves(&self) -> Option<u64> {
         const HALVES: u32 = 0x0f0f_0f0f;
-        let group = u32::from_le_bytes(*self.counts.groups.get(self.row / GROUP)?);
+        let group = u32::from_le_bytes(*self.counts.groups.get(self.block / GROUP)?);
         let halves = u64::from(group & HALVES) | u64::from(group >> 4 & HALVES) << 32;
-        Some(halves >> (8 * (self.row % GROUP)))
+        Some(halves >> (8 * (self.block % GROUP)))
     }
 
-    /// The positions from the next row on, and the counts of some rows, one at least.
+    /// The positions from the next block on, and the counts of some blocks, one at least.
     #[cfg(seedmask_dsp)]
     pub(super) fn ahead(&self) -> Option<(&'a [u8], [u8; GROUP], usize)> {
         let mut counts = self.counts.clone();
         let some = self.halves()?.to_le_bytes().map(|half| counts.count(half));
-        Some((self.positions, some, GROUP - self.row % GROUP))
+        Some((self.positions, some, GROUP - self.block % GROUP))
     }
 
-    /// Leaves out `rows` of those; the others' positions are the last `left` bytes.
+    /// Leaves out `blocks` of those; the others' positions are the last `left` bytes.
     #[cfg(seedmask_dsp)]
-    pub(super) fn skip(&mut self, rows: usize, left: usize) {
-        for half in self.halves().unwrap_or(0).to_le_bytes().into_iter().take(rows) {
+    pub(super) fn skip(&mut self, blocks: usize, left: usize) {
+        for half in self.halves().unwrap_or(0).to_le_bytes().into_iter().take(blocks) {
             self.counts.count(half);
         }
-        self.row += rows;
+        self.block += blocks;
         let read = self.positions.len().saturating_sub(left);
         self.positions = self.positions.get(read..).unwrap_or_default();
     }
 
-    /// The positions of the next row; `None` where the section ends before it does.
-    pub(super) fn next(&mut self) -> Option<PositionRow<'a>> {
-        let half = self.halves()? as u8;
-        self.row += 1;
-        let count = self.counts.count(half);
-        let (positions, rest) = self.positions.split_at_checked(count.into())?;
-        self.positions = rest;
-        Some(PositionRow { positions })
+    /// Sets the bits of what the next blocks keep in `masks`, and of weights −1 in `signs`; both are all
+    /// 0, and begin and end with a block.
+    pub(super) fn read(&mut self, masks: &mut [u32], signs: &mut [u32]) {
+        for (masks, signs) in masks.chunks_mut(WORDS).zip(signs.chunks_mut(WORDS)) {
+            for position in self.next().unwrap_or_default() {
+                toggle(masks, signs, usize::from(position % 128), u32::from(position / 128));
+            }
+        }
     }
 }
 
-/// One row: a byte for each weight, its input in the lower seven bits, 1 in the eighth for −1.
-#[derive(Clone, Debug)]
-pub struct PositionRow<'a> {
-    /// In the order of the inputs.
-    pub positions: &'a [u8],
+impl<'a> Iterator for Blocks<'a> {
+    /// A byte for each weight, its input in the lower seven bits, 1 in the eighth for −1.
+    type Item = &'a [u8];
+
+    /// The positions of the next block; `None` where the section ends before they do.
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let half = self.halves()? as u8;
+        self.block += 1;
+        let count = self.counts.count(half);
+        let (block, rest) = self.positions.split_at_checked(count.into())?;
+        self.positions = rest;
+        Some(block)
+    }
 }
 
-impl PositionRow<'_> {
-    /// Sets the bits of what is kept in `masks`, and of weights −1 in `signs`, which are all 0.
-    pub(super) fn read(self, masks: &mut [u32], signs: &mut [u32]) {
-        for position in self.positions {
-            toggle(masks, signs, usize::from(position % 128), u32::from(position / 128));
-        }
+/// One row, weight by weight in the order of the inputs.
+#[derive(Clone, Debug)]
+pub struct PositionRow<'a> {
+    blocks: core::iter::Take<Blocks<'a>>,
+    /// What is left of the block before these.
+    block: &'a [u8],
+    /// The input that it begins behind.
+    end: u32,
+}
+
+impl<'a> PositionRow<'a> {
+    /// Takes the next row of `inputs` inputs.
+    pub(super) fn split(blocks: &mut Blocks<'a>, inputs: u32) -> Self {
+        let count = (inputs as usize).div_ceil(BLOCK);
+        let row = Self { blocks: blocks.clone().take(count), block: &[], end: 0 };
+        blocks.by_ref().take(count).for_each(|_| ());
+        row
     }
 }
 
@@ -136,55 +205,32 @@ impl Iterator for PositionRow<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let (position, rest) = self.positions.split_first()?;
-        self.positions = rest;
-        let weight = if *position < 128 { 1 } else { -1 };
-        Some((u32::from(position % 128), weight))
-    }
-}
-
-/// What kernels rely on: no row is longer than the inputs, and all lie within the section. What they list
-/// may be anything.
-#[inline(never)]
-pub(super) fn check_counts(
-    bytes: &[u8],
-    rows: u32,
-    inputs: u32,
-    base: u8,
-) -> Result<(), MaskError> {
-    if inputs > MAX_INPUTS {
-        return Err(MaskError::Inputs { found: inputs, limit: MAX_INPUTS });
-    }
-    let (mut counts, positions) = Counts::new(bytes, rows, base);
-    let (mut row, mut left) = (0, positions.len() as u32);
-    while row < rows {
-        let group = counts.next_group().ok_or(MaskError::Truncated { row })?;
-        for count in group.map(u32::to_le_bytes).as_flattened().iter().take((rows - row) as usize) {
-            let found = u32::from(*count);
-            if found > inputs {
-                return Err(MaskError::TooManyEntries { row, found, limit: inputs });
+        loop {
+            if let Some((position, rest)) = self.block.split_first() {
+                self.block = rest;
+                let weight = if *position < 128 { 1 } else { -1 };
+                return Some((self.end - BLOCK as u32 + u32::from(position % 128), weight));
             }
-            left = left.checked_sub(found).ok_or(MaskError::Truncated { row })?;
-            row += 1;
+            self.block = self.blocks.next()?;
+            self.end += BLOCK as u32;
         }
     }
-    Ok(())
 }
 
-/// Checks what [`check_counts`] leaves. A function of its own, whose loops have the registers to themselves.
+/// A function of its own, whose loops have the registers to themselves.
 #[inline(never)]
-pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<(), MaskError> {
-    let (mut counts, mut positions) = Counts::new(bytes, rows, base);
-    let mut row = 0;
-    while let Some(group) = counts.next_group() {
-        for count in group.map(u32::to_le_bytes).as_flattened().iter().copied() {
-            if row == rows {
-                break;
+pub(super) fn check(bytes: &[u8], weights: Weights, base: u8) -> Result<(), MaskError> {
+    let mut blocks = Blocks::new(bytes, weights, base);
+    for row in 0..weights.rows {
+        let mut inputs = weights.inputs;
+        while inputs > 0 {
+            let block = blocks.next().ok_or(MaskError::Truncated { row })?;
+            let (found, limit) = (block.len() as u32, inputs.min(BLOCK as u32));
+            if found > limit {
+                return Err(MaskError::TooManyEntries { row, found, limit });
             }
-            let (list, rest) =
-                positions.split_at_checked(count.into()).ok_or(MaskError::Truncated { row })?;
             let mut next = 0;
-            for position in list {
+            for position in block {
                 let input = u32::from(position % 128);
                 if input < next {
                     return Err(MaskError::Order { row });
@@ -194,19 +240,15 @@ pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<()
             if next > inputs {
                 return Err(MaskError::Outside { row });
             }
-            positions = rest;
-            row += 1;
+            inputs -= limit;
         }
     }
-    if row < rows {
-        return Err(MaskError::Truncated { row });
-    }
-    if unused_halves(bytes, rows) {
-        return Err(MaskError::Padding { row: rows });
+    if unused_halves(bytes, self::blocks(weights)) {
+        return Err(MaskError::Padding { row: weights.rows });
     }
     // Behind the positions are the counts that stand elsewhere, and nothing else.
-    let taken = Counts::new(bytes, rows, base).1.len() - counts.rest.len();
-    match (bytes.len() - positions.len() + taken, bytes.len()) {
+    let taken = Counts::new(bytes, weights, base).1.len() - blocks.counts.rest.len();
+    match (bytes.len() - blocks.positions.len() + taken, bytes.len()) {
         (expected, found) if expected == found => Ok(()),
         (expected, found) => {
             Err(MaskError::Length { found: found as u32, expected: expected as u32 })
@@ -214,11 +256,11 @@ pub(super) fn check(bytes: &[u8], rows: u32, inputs: u32, base: u8) -> Result<()
     }
 }
 
-/// Whether halves behind the last row's are not 0.
-fn unused_halves(bytes: &[u8], rows: u32) -> bool {
-    let used = (rows as usize - 1) % GROUP + 1;
-    let last = (rows as usize - 1) / GROUP * (GROUP / 2);
+/// Whether halves behind the last block's are not 0.
+fn unused_halves(bytes: &[u8], blocks: usize) -> bool {
+    let used = (blocks - 1) % GROUP + 1;
+    let last = (blocks - 1) / GROUP * (GROUP / 2);
     let Some(group) = bytes.get(last..).and_then(<[u8]>::first_chunk::<4>) else { return false };
-    let half = |row: usize| group.get(row % 4).map_or(0, |byte| byte >> (row / 4 * 4) & 15);
-    (used..GROUP).any(|row| half(row) != 0)
+    let half = |block: usize| group.get(block % 4).map_or(0, |byte| byte >> (block / 4 * 4) & 15);
+    (used..GROUP).any(|block| half(block) != 0)
 }

@@ -1,6 +1,6 @@
 //! Walking a layer row by row, whatever its encoding.
 
-use super::positions::{Lists, PositionRow};
+use super::positions::{Blocks, PositionRow};
 #[cfg(seedmask_dsp)]
 use super::rice::Place;
 use super::rice::{Reader, RiceRow};
@@ -28,7 +28,7 @@ pub(super) enum LayerMasks<'a> {
     Seeded { planes: [Generator; 8], density: u8 },
     Rice(Reader<'a>),
     Gaps(&'a [u8]),
-    Positions(Lists<'a>),
+    Positions(Blocks<'a>),
 }
 
 /// The rows of a layer in order.
@@ -51,7 +51,7 @@ impl<'a> Rows<'a> {
             }
             Encoding::SignedGaps if Family::Gaps.is_linked() => LayerMasks::Gaps(layer.bytes),
             Encoding::SignedPositions { base } if Family::Gaps.is_linked() => {
-                LayerMasks::Positions(Lists::new(layer.bytes, layer.weights.rows, base))
+                LayerMasks::Positions(Blocks::new(layer.bytes, layer.weights, base))
             }
             Encoding::Seeded { density } if Family::SeededMasks.is_linked() => {
                 LayerMasks::Seeded { planes: mask_planes(layer.seed), density }
@@ -109,23 +109,13 @@ impl<'a> Rows<'a> {
                 *bytes = rest;
                 return Some(Row::Gaps(lists));
             }
-            LayerMasks::Positions(lists) if Family::Gaps.is_linked() => {
-                return lists.next().map(Row::Positions);
+            LayerMasks::Positions(blocks) if Family::Gaps.is_linked() => {
+                return Some(Row::Positions(PositionRow::split(blocks, weights.inputs)));
             }
             _ => return None,
         };
         let values = self.values.row(&self.layer, row);
         Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
-    }
-
-    /// The positions of the next row of [`Encoding::SignedPositions`].
-    pub(crate) fn next_positions(&mut self) -> Option<&'a [u8]> {
-        match &mut self.masks {
-            LayerMasks::Positions(lists) if Family::Gaps.is_linked() => {
-                Some(lists.next()?.positions)
-            }
-            _ => None,
-        }
     }
 
     /// Whether the weights are ±1 from the seed: [`Rows::next_mask`] says all of them.
@@ -166,7 +156,8 @@ impl<'a> Rows<'a> {
 
     /// Mask words, and sign words where signs are drawn, of the row that stands next from word `first` on,
     /// as many as both slices hold; unused bits of masks are 0, and all behind the row. A row is read from
-    /// its first word on, one of [`Encoding::SignedGaps`] or `SignedPositions` at once.
+    /// its first word on, one of [`Encoding::SignedGaps`] at once, of `SignedPositions` in blocks of four
+    /// words.
     pub(crate) fn read_words(&mut self, first: u32, masks: &mut [u32], signs: &mut [u32]) {
         let (weights, row) = (self.layer.weights, self.row);
         let words = weights.words();
@@ -207,12 +198,11 @@ impl<'a> Rows<'a> {
                     lists.read(masks, signs);
                 }
             }
-            LayerMasks::Positions(lists) if Family::Gaps.is_linked() => {
+            LayerMasks::Positions(blocks) if Family::Gaps.is_linked() => {
                 masks.fill(0);
                 signs.fill(0);
-                if let Some(list) = lists.next() {
-                    list.read(masks, signs);
-                }
+                let left = masks.len().min(words.saturating_sub(first) as usize);
+                blocks.read(masks.get_mut(..left).unwrap_or_default(), signs);
             }
             _ => masks.fill(0),
         }
@@ -237,7 +227,7 @@ impl<'a> Rows<'a> {
             }
             return self.end_row();
         }
-        // Four words are a row of positions, which is read at once.
+        // Four words are a block of positions.
         const BLOCK: usize = 4;
         let words = self.layer.weights.words() as usize;
         for first in (0..words).step_by(BLOCK) {

@@ -30,11 +30,6 @@ pub enum EncodeError {
         /// The source found.
         found: Source,
     },
-    /// [`Encoding::SignedPositions`] for longer rows than it is for.
-    Inputs {
-        /// Inputs found.
-        found: u32,
-    },
     /// A distance of more than 255 in `row` with no masked weight to bridge it.
     Unbridgeable {
         /// The row.
@@ -52,9 +47,6 @@ impl fmt::Display for EncodeError {
             EncodeError::OtherMask => write!(f, "the mask is not the one that the encoding means"),
             EncodeError::Source { found } => {
                 write!(f, "a mask that knows signs over {found:?}; expected SeededSigns")
-            }
-            EncodeError::Inputs { found } => {
-                write!(f, "positions of {found} inputs; expected at most {}", positions::MAX_INPUTS)
             }
             EncodeError::Unbridgeable { row } => {
                 write!(f, "row {row} has a gap of more than 255 that no masked weight can bridge")
@@ -96,9 +88,6 @@ pub fn encode(
         Encoding::RiceGaps { parameter } => Ok(rice(bits, parameter)),
         Encoding::Seeded { density: 0 } => Err(EncodeError::Parameter(MaskError::ZeroDensity)),
         Encoding::SignedGaps => signed_gaps(bits, weights, seed, first),
-        Encoding::SignedPositions { .. } if weights.inputs > positions::MAX_INPUTS => {
-            Err(EncodeError::Inputs { found: weights.inputs })
-        }
         Encoding::SignedPositions { base } => {
             Ok(signed_positions(bits, weights, seed, first, base))
         }
@@ -147,17 +136,31 @@ pub fn smallest(bits: &BitSlice, weights: Weights, seed: u64, first: u32) -> (En
 }
 
 /// The encoding that runs fastest in a dense layer on Cortex-M4, and its section: below density .4
-/// signed positions, or gaps where rows are too long for these; words above, counted where signs come
-/// from the seed.
+/// signed positions, or gaps where rows are too long for its routine; words above, counted where signs
+/// come from the seed.
 ///
 /// # Panics
 /// Where `bits` has not one bit a weight.
 pub fn fastest(bits: &BitSlice, weights: Weights, seed: u64, first: u32) -> (Encoding, Vec<u8>) {
+    fastest_of_blocks(positions::MOST_BLOCKS, bits, weights, seed, first)
+}
+
+/// [`fastest`] where signed positions are quick for rows of up to `most` blocks.
+fn fastest_of_blocks(
+    most: usize,
+    bits: &BitSlice,
+    weights: Weights,
+    seed: u64,
+    first: u32,
+) -> (Encoding, Vec<u8>) {
     let sparse = bits.count_ones() * 5 < bits.len() * 2;
-    let lists = sparse.then(|| [best_positions(bits, weights), Encoding::SignedGaps]);
+    let lists = sparse.then(|| match weights.inputs as usize > positions::BLOCK * most {
+        true => Encoding::SignedGaps,
+        false => best_positions(bits, weights),
+    });
     [Encoding::Full]
         .into_iter()
-        .chain(lists.into_iter().flatten())
+        .chain(lists)
         .chain([Encoding::CountedRaw, Encoding::Raw])
         .find_map(|encoding| Some((encoding, encode(encoding, bits, weights, seed, first).ok()?)))
         .expect("raw takes every mask of the layer's size")
@@ -176,7 +179,7 @@ pub fn fastest_in_convolutions(
     first: u32,
 ) -> (Encoding, Vec<u8>) {
     if bits.count_ones() * 8 < bits.len() && weights.source == Source::SeededSigns {
-        fastest(bits, weights, seed, first)
+        fastest_of_blocks(1, bits, weights, seed, first)
     } else {
         smallest(bits, weights, seed, first)
     }
@@ -193,15 +196,15 @@ fn best_rice(bits: &BitSlice) -> Encoding {
 
 /// Signed positions with the base that takes the fewest bytes.
 fn best_positions(bits: &BitSlice, weights: Weights) -> Encoding {
-    let mut rows = [0_u32; 1 + positions::MAX_INPUTS as usize];
-    for row in bits.chunks(weights.inputs as usize) {
-        if let Some(rows) = rows.get_mut(row.count_ones()) {
-            *rows += 1;
-        }
+    let mut blocks = [0_u32; 1 + positions::BLOCK];
+    let rows = bits.chunks(weights.inputs as usize);
+    for block in rows.flat_map(|row| row.chunks(positions::BLOCK)) {
+        blocks[block.count_ones()] += 1;
     }
-    let halves =
-        |base: u8| -> u32 { rows.iter().skip(base.into()).take(positions::ELSEWHERE.into()).sum() };
-    let base = (0..positions::MAX_INPUTS as u8).rev().max_by_key(|base| halves(*base));
+    let halves = |base: u8| -> u32 {
+        blocks.iter().skip(base.into()).take(positions::ELSEWHERE.into()).sum()
+    };
+    let base = (0..positions::BLOCK as u8).rev().max_by_key(|base| halves(*base));
     Encoding::SignedPositions { base: base.unwrap_or(0) }
 }
 
@@ -301,19 +304,20 @@ fn signed_gaps(
     Ok(section)
 }
 
-/// Of rows that are short enough.
 fn signed_positions(bits: &BitSlice, weights: Weights, seed: u64, first: u32, base: u8) -> Vec<u8> {
     const GROUP: usize = positions::GROUP;
     let signs = Generator::new(seed, Stream::Signs);
-    let mut halves = alloc::vec![0_u8; GROUP / 2 * (weights.rows as usize).div_ceil(GROUP)];
-    let (mut lists, mut elsewhere) = (Vec::new(), Vec::new());
-    for (row, kept) in bits.chunks(weights.inputs as usize).enumerate() {
-        let signs = signs.row(first, row as u32, weights.words());
+    let (mut counts, mut lists, mut elsewhere) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, kept) in (0..).zip(bits.chunks(weights.inputs as usize)) {
+        let signs = signs.row(first, row, weights.words());
         lists.extend(kept.iter_ones().map(|index| {
             let minus = signs.word((index / WORD) as u32) >> bit_of(index % WORD) & 1;
-            index as u8 | (minus as u8) << 7
+            (index % positions::BLOCK) as u8 | (minus as u8) << 7
         }));
-        let count = kept.count_ones() as u8;
+        counts.extend(kept.chunks(positions::BLOCK).map(|block| block.count_ones() as u8));
+    }
+    let mut halves = alloc::vec![0_u8; GROUP / 2 * counts.len().div_ceil(GROUP)];
+    for (block, count) in counts.into_iter().enumerate() {
         let half = match count.checked_sub(base) {
             Some(half) if half < positions::ELSEWHERE => half,
             _ => {
@@ -321,8 +325,8 @@ fn signed_positions(bits: &BitSlice, weights: Weights, seed: u64, first: u32, ba
                 positions::ELSEWHERE
             }
         };
-        let (group, row) = (row / GROUP, row % GROUP);
-        halves[group * GROUP / 2 + row % 4] |= half << (row / 4 * 4);
+        let (group, block) = (block / GROUP, block % GROUP);
+        halves[group * GROUP / 2 + block % 4] |= half << (block / 4 * 4);
     }
     elsewhere.reverse();
     [halves, lists, elsewhere].concat()
@@ -405,7 +409,6 @@ mod tests {
                     let bytes = match encode(encoding, &mask, weights, SEED, FIRST) {
                         Ok(bytes) => bytes,
                         Err(EncodeError::OtherMask) if !mask.all() => continue,
-                        Err(EncodeError::Inputs { found }) if found > 128 => continue,
                         Err(error) => panic!("{encoding:?} at {density}: {error}"),
                     };
                     let layer = layer(weights, encoding, &bytes);

@@ -8,7 +8,7 @@ use crate::kernel::processor::thumb::{epilogue as rules, gaps, lanes};
 use crate::kernel::{General, Kernels, Target};
 #[cfg(not(seedmask_thumb))]
 use crate::mask::Row;
-use crate::mask::{Encoding, LayerWeights, Rows};
+use crate::mask::{Encoding, LayerWeights, Rows, positions};
 use crate::random::WORD;
 
 /// Rows whose sums are held at a time.
@@ -74,7 +74,7 @@ enum Sums<'a> {
     Lists(gaps::Lists<'a>),
     #[cfg(not(seedmask_thumb))]
     Lists(Rows<'a>, &'a [u8]),
-    Positions(Rows<'a>, &'a [u8]),
+    Positions(positions::Blocks<'a>, &'a [u8]),
     Words(Rows<'a>, Inputs<'a>),
 }
 
@@ -91,11 +91,14 @@ impl<'a> Sums<'a> {
             #[cfg(not(seedmask_thumb))]
             return Some(Self::Lists(rows, x));
         }
-        if Family::Gaps.is_linked() && matches!(weights.encoding, Encoding::SignedPositions { .. })
+        let inputs = weights.weights.inputs as usize;
+        if Family::Gaps.is_linked()
+            && let Encoding::SignedPositions { base } = weights.encoding
         {
-            return Some(Self::Positions(rows, x));
+            let blocks = positions::Blocks::new(weights.bytes, weights.weights, base);
+            return Some(Self::Positions(blocks, x.get(..inputs)?));
         }
-        Some(Self::Words(rows, Inputs::new(x, weights.weights.inputs as usize)?))
+        Some(Self::Words(rows, Inputs::new(x, inputs)?))
     }
 
     /// Those of the next rows, as many as there is room for.
@@ -105,8 +108,8 @@ impl<'a> Sums<'a> {
             Self::Lists(lists) => lists.sums(sums),
             #[cfg(not(seedmask_thumb))]
             Self::Lists(rows, x) => sums.iter_mut().for_each(|sum| *sum = listed(rows, x)),
-            Self::Positions(rows, x) => {
-                sums.iter_mut().for_each(|sum| *sum = positioned(rows, x));
+            Self::Positions(blocks, x) => {
+                sums.iter_mut().for_each(|sum| *sum = positioned(blocks, x));
             }
             Self::Words(rows, inputs) => sums.iter_mut().for_each(|sum| *sum = inputs.row(rows)),
         }
@@ -128,15 +131,18 @@ fn listed(rows: &mut Rows, x: &[u8]) -> i32 {
     plus - minus
 }
 
-/// The sum of the next row, of signed positions.
-fn positioned(rows: &mut Rows, x: &[u8]) -> i32 {
-    let values = rows.next_positions().unwrap_or_default().iter().map(|position| {
-        let value = x.get(usize::from(position & 127)).map_or(0, |byte| i32::from(*byte));
-        // −x is !x + 1.
-        let minus = i32::from(position >> 7);
-        (value ^ -minus) + minus
-    });
-    values.sum()
+/// The sum of the next row, of signed positions. Whatever these are, no input outside of `x` is read.
+fn positioned(blocks: &mut positions::Blocks, x: &[u8]) -> i32 {
+    let mut sum = 0;
+    for x in x.chunks(positions::BLOCK) {
+        for position in blocks.next().unwrap_or_default() {
+            let value = x.get(usize::from(position & 127)).map_or(0, |byte| i32::from(*byte));
+            // −x is !x + 1.
+            let minus = i32::from(position >> 7);
+            sum += (value ^ -minus) + minus;
+        }
+    }
+    sum
 }
 
 /// The inputs in blocks beside mask words.

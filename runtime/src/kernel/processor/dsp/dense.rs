@@ -1,43 +1,82 @@
-//! Dense layers: chooses the assembly, which makes the outputs of all rows.
+//! Dense layers: chooses the assembly, which makes the sums of all rows.
 
-use super::finish::Outputs;
-use super::{gaps, lanes, positions};
+use super::finish;
+use super::positions::{Positions, Tables};
+use super::{gaps, lanes};
 use crate::epilogue::Epilogue;
 use crate::family::Family;
 use crate::kernel::{Target, general};
 use crate::layer::Source;
-use crate::mask::{Counts, Encoding, LayerWeights};
+use crate::mask::positions::{BLOCK, Counts, MOST_BLOCKS};
+use crate::mask::{Encoding, LayerWeights, Rows};
 use crate::random::{Generator, Stream, WORD};
 
-/// Rows that are counted at a time.
-const ROWS: usize = 32;
+/// Most inputs of a row of signed positions.
+const MOST_INPUTS: usize = BLOCK * MOST_BLOCKS;
 
-pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut target: Target) {
-    let [rows, inputs] = [weights.weights.rows, weights.weights.inputs].map(|size| size as usize);
-    let Some(mut outputs) = Outputs::new(rows, epilogue, &mut target) else { return };
+/// Rows whose sums are made at a time; an even count.
+const ROWS: usize = 64;
+
+pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target) {
+    let inputs = weights.weights.inputs as usize;
     match weights.encoding {
-        Encoding::Raw | Encoding::CountedRaw
-            if let Some(mut pairs) = Pairs::new(weights, x, outputs) =>
-        {
-            if let Some(sum) = pairs.run(weights) {
-                target.write(rows - 1, epilogue.row(rows - 1), sum);
-            }
+        Encoding::Raw | Encoding::CountedRaw if let Some(mut pairs) = Pairs::new(weights, x) => {
+            run(weights, epilogue, target, &mut |sums| pairs.next(sums));
         }
         Encoding::SignedGaps if Family::Gaps.is_linked() && x.len() >= inputs => {
-            outputs.expect(rows);
             let before = x.as_ptr().wrapping_sub(1);
-            // SAFETY: the form of a mask was checked before it comes here: its rows are whole, and name
-            // inputs of the layer only. `Outputs::new` saw to room for all rows.
-            unsafe { gaps::rows(weights.bytes.as_ptr(), before, &outputs) };
+            let mut section = weights.bytes.as_ptr();
+            run(weights, epilogue, target, &mut |sums| {
+                // SAFETY: the form of a mask was checked before it comes here: its rows are whole, and
+                // name inputs of the layer only. No row is asked for twice.
+                section = unsafe { gaps::rows(section, before, sums.as_mut_ptr(), sums.len()) };
+            });
         }
         Encoding::SignedPositions { base }
-            if Family::Gaps.is_linked() && x.len() >= inputs.next_multiple_of(4) =>
+            if Family::Gaps.is_linked()
+                && (1..=MOST_INPUTS).contains(&inputs)
+                && x.len() >= inputs =>
         {
-            let (counts, lists) = Counts::new(weights.bytes, weights.weights.rows, base);
-            // SAFETY: as above; whole words were asked for.
-            unsafe { positions::rows(counts, lists, x, [rows, inputs], outputs) };
+            positions(weights, base, epilogue, x.get(..inputs).unwrap_or_default(), target);
         }
         _ => general::dense(weights, epilogue, x, target),
+    }
+}
+
+/// A function of its own, which alone needs memory for tables.
+#[inline(never)]
+fn positions(weights: &LayerWeights, base: u8, epilogue: &Epilogue, x: &[u8], target: Target) {
+    let mut tables = Tables::new();
+    let section = Counts::new(weights.bytes, weights.weights, base);
+    if let Some(mut positions) = Positions::new(&mut tables, x, section) {
+        run(weights, epilogue, target, &mut |sums| positions.next(sums));
+    }
+}
+
+/// Makes outputs of what `next` writes: the sums of the next rows, one at least, and multiples of
+/// [`ROWS`] but for the last ones.
+fn run(
+    weights: &LayerWeights,
+    epilogue: &Epilogue,
+    target: Target,
+    next: &mut dyn FnMut(&mut [i32]),
+) {
+    let rows = weights.weights.rows as usize;
+    match target {
+        Target::Activations { low, bytes } => {
+            let bytes = bytes.get_mut(..rows).unwrap_or_default();
+            let mut block = [0; ROWS];
+            for (bytes, first) in bytes.chunks_mut(ROWS).zip((0..).step_by(ROWS)) {
+                let sums = block.get_mut(..bytes.len()).unwrap_or_default();
+                next(sums);
+                finish::activations(epilogue.bytes_from(first), sums, low, bytes);
+            }
+        }
+        Target::Logits(logits) => {
+            let logits = logits.get_mut(..rows).unwrap_or_default();
+            logits.chunks_mut(ROWS).for_each(next);
+            finish::logits(epilogue.bytes_from(0), logits);
+        }
     }
 }
 
@@ -46,16 +85,20 @@ struct Pairs<'a> {
     /// Whole blocks.
     x: &'a [u8],
     masks: &'a [[u8; 4]],
-    /// How many kept weights of each row are −1, where the mask says so.
+    /// How many kept weights of each row to come are −1, where the mask says so.
     counts: &'a [[u8; 2]],
+    /// The rows to come, where these are to be counted.
+    rows: Option<Rows<'a>>,
     generator: Generator,
+    /// Index of the generator word after those of all pairs.
+    end: u32,
     next: lanes::Pairs,
 }
 
 impl<'a> Pairs<'a> {
     /// `None` for other sources, where the inputs are not whole blocks of 32 at a multiple of 4, and
     /// where a mask is missing.
-    fn new(weights: &LayerWeights<'a>, x: &'a [u8], outputs: Outputs) -> Option<Self> {
+    fn new(weights: &LayerWeights<'a>, x: &'a [u8]) -> Option<Self> {
         let (words, inputs) = (weights.weights.words() as usize, weights.weights.inputs as usize);
         let bytes = (weights.weights.rows as usize).checked_mul(4 * words)?;
         let (masks, counts) = weights.bytes.split_at_checked(bytes)?;
@@ -71,57 +114,58 @@ impl<'a> Pairs<'a> {
             long_tail: u32::from((inputs - 1) % WORD >= WORD / 2),
             masks: masks.as_ptr(),
             counts: counts.as_ptr(),
-            outputs,
+            sums: core::ptr::null_mut(),
+            pairs: 0,
             counter: 0,
             key: generator.parts().1,
         };
         next.counter = next.counter_at(&generator, weights.first);
-        Some(Self { x, masks: masks.as_chunks().0, counts: counts.as_chunks().0, generator, next })
+        let rows = (weights.encoding != Encoding::CountedRaw).then(|| weights.rows());
+        let end = weights.first.wrapping_add(weights.weights.rows / 2 * next.words);
+        let (masks, counts) = (masks.as_chunks().0, counts.as_chunks().0);
+        Some(Self { x, masks, counts, rows, generator, end, next })
     }
 
-    /// Makes the outputs of all rows but a last one without a partner, whose sum this gives.
-    fn run(&mut self, weights: &LayerWeights) -> Option<i32> {
-        let rows = weights.weights.rows as usize;
-        let last = if weights.encoding == Encoding::CountedRaw {
-            self.pairs(self.counts.get(..rows)?);
-            self.counts.last().copied()
-        } else {
-            // Counting takes about as long as the sums.
-            let mut walked = weights.rows();
-            let mut counts = [[0; 2]; ROWS];
-            for first in (0..rows).step_by(ROWS) {
-                let counts = counts.get_mut(..(rows - first).min(ROWS))?;
-                for to in counts.iter_mut() {
-                    *to = (walked.next_minus_count() as u16).to_le_bytes();
-                }
-                self.pairs(counts);
+    /// The sums of the next rows, at most [`ROWS`].
+    fn next(&mut self, sums: &mut [i32]) {
+        let mut counted = [[0; 2]; ROWS];
+        let counts = match &mut self.rows {
+            None => {
+                let (counts, rest) = self.counts.split_at_checked(sums.len()).unwrap_or_default();
+                self.counts = rest;
+                counts
             }
-            counts.get((rows - 1) % ROWS).copied()
+            Some(rows) => {
+                // Counting takes about as long as the sums.
+                let counts = counted.get_mut(..sums.len()).unwrap_or_default();
+                for to in counts.iter_mut() {
+                    *to = (rows.next_minus_count() as u16).to_le_bytes();
+                }
+                counts
+            }
         };
-        let minus = last.filter(|_| rows % 2 == 1)?;
-        Some(self.lone(weights) - 128 * i32::from(u16::from_le_bytes(minus)))
-    }
-
-    /// Makes the outputs of as many pairs as there are counts of, which are those of the next rows.
-    fn pairs(&mut self, counts: &[[u8; 2]]) {
-        let rows = counts.len() & !1;
-        if rows > 0 {
+        let (pairs, lone) = sums.as_chunks_mut::<2>();
+        if !pairs.is_empty() && counts.len() >= 2 * pairs.len() {
             self.next.counts = counts.as_ptr().cast();
-            self.next.outputs.expect(rows);
+            self.next.sums = pairs.as_mut_ptr().cast();
+            self.next.pairs = pairs.len() as u32;
             // SAFETY: `new` saw to whole blocks at a multiple of 4, and to the masks of all rows, which
-            // no caller exceeds; `Outputs::new` to room for all rows. `counts` holds those of `rows`.
+            // no caller exceeds. There are counts and room for all pairs.
             unsafe { lanes::pairs(&mut self.next) };
+        }
+        if let ([sum], Some(minus)) = (lone, counts.last()) {
+            *sum = self.lone() - 128 * i32::from(u16::from_le_bytes(*minus));
         }
     }
 
     /// What a last row without a partner adds up to, block by block beside one that keeps nothing;
     /// 128 too much for each kept minus.
-    fn lone(&self, weights: &LayerWeights) -> i32 {
+    fn lone(&self) -> i32 {
         const BLOCKS: usize = 4;
         let words = self.next.words as usize;
-        let pairs = weights.weights.rows / 2;
-        let masks = self.masks.get(2 * words * pairs as usize..).unwrap_or_default();
-        let mut index = weights.first.wrapping_add(pairs * self.next.words);
+        let masks = self.masks.len().checked_sub(words).and_then(|first| self.masks.get(first..));
+        let masks = masks.unwrap_or_default();
+        let mut index = self.end;
         let mut total = 0;
         for (x, masks) in self.x.chunks(BLOCKS * WORD).zip(masks.chunks(BLOCKS)) {
             let mut paired = [[0; 4]; 2 * BLOCKS];
@@ -133,7 +177,8 @@ impl<'a> Pairs<'a> {
                 long_tail: 1,
                 masks: paired.as_ptr().cast(),
                 counts: [[0_u8; 2]; 2].as_ptr().cast(),
-                outputs: Outputs::sums(&mut sums),
+                sums: sums.as_mut_ptr(),
+                pairs: 1,
                 ..self.next
             };
             next.counter = next.counter_at(&self.generator, index);

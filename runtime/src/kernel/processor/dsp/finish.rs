@@ -1,116 +1,137 @@
-//! What follows the sum of a dense row: scale, shift, rounding, clamping, and the store.
+//! What follows the sums of dense rows: scale, shift, rounding, clamping, and the store.
 
 use core::arch::naked_asm;
 
-use crate::epilogue::{CHANNEL, Epilogue};
-use crate::kernel::Target;
+use crate::epilogue::CHANNEL;
 
-/// Where the outputs of a layer's rows go; the assembly knows the order of the fields.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub(super) struct Outputs {
-    /// The next output: a byte, or four for a logit.
-    y: *mut u8,
-    /// Scale and shift of the next row.
-    epilogue: *const u8,
-    /// Rows to come without the next one, from bit 8 on; below it the
-    /// smallest output, or [`LOGITS`].
-    state: u32,
-}
-
-/// Outputs are logits.
-const LOGITS: u32 = 0x80;
-
-impl Outputs {
-    /// `None` where there is no room for all rows, or a scale and shift is missing.
-    pub(super) fn new(rows: usize, epilogue: &Epilogue, target: &mut Target) -> Option<Self> {
-        let (y, room, kind) = match target {
-            Target::Activations { low, bytes } => {
-                (bytes.as_mut_ptr(), bytes.len(), u32::from((*low).min(127)))
-            }
-            Target::Logits(logits) => (logits.as_mut_ptr().cast(), logits.len(), LOGITS),
-        };
-        let outputs = Self { y, epilogue: epilogue.as_bytes().as_ptr(), state: kind };
-        (epilogue.as_bytes().len() >= CHANNEL * rows && room >= rows).then_some(outputs)
+/// [`crate::epilogue::Affine::activation`] of `sums` of less than 24 bits, with scale and shift as they
+/// are stored.
+pub(super) fn activations(
+    epilogue: &[[u8; CHANNEL]],
+    sums: &[i32],
+    low: u8,
+    activations: &mut [u8],
+) {
+    let rows = sums.len().min(epilogue.len()).min(activations.len());
+    if rows == 0 {
+        return;
     }
-
-    /// Where two rows' sums go as they are.
-    pub(super) fn sums(sums: &mut [i32; 2]) -> Self {
-        // A scale of 2⁻¹⁶ and a shift of 0.
-        const SUMS: [u8; 2 * CHANNEL] = [0, 1, 0, 0, 0, 1, 0, 0];
-        let state = LOGITS | 1 << 8;
-        Self { y: sums.as_mut_ptr().cast(), epilogue: SUMS.as_ptr(), state }
-    }
-
-    /// Says how many rows come next, 1 or more.
-    pub(super) fn expect(&mut self, rows: usize) {
-        self.state = self.state & 0xff | ((rows - 1) << 8) as u32;
+    // SAFETY: all three have as many rows.
+    unsafe { to_activations(sums.as_ptr(), epilogue.as_ptr(), activations.as_mut_ptr(), rows) };
+    if low > 0 {
+        activations.iter_mut().for_each(|activation| *activation = (*activation).max(low));
     }
 }
 
-/// [`crate::epilogue::Affine::activation`] or `logit` of the sum in r3, which has less than 24 bits;
-/// r9 has scale and shift, `$one` 1, r10 and r12 are of [`Outputs`]; r10 moves on. It uses r4 to r8.
-macro_rules! finish {
-    ($one:literal, $logit:literal, $end:literal) => {
+/// [`crate::epilogue::Affine::logit`] of `sums` of less than 24 bits, in their place.
+pub(super) fn logits(epilogue: &[[u8; CHANNEL]], sums: &mut [i32]) {
+    let rows = sums.len().min(epilogue.len());
+    if rows > 0 {
+        // SAFETY: both have as many rows.
+        unsafe { to_logits(sums.as_mut_ptr(), epilogue.as_ptr(), rows) };
+    }
+}
+
+/// `sum·S + B` in r5 and r8: r0 and r1 are where sum, and scale and shift stand, and move on. r11 is 1,
+/// r12 0, lr 1 in both halves. It uses r4 to r9.
+macro_rules! affine {
+    () => {
         concat!(
-            "mov r4, #0x00010001\n",
-            // Both f16 at once. Exponents less one, not below 0, are powers of two; what is left are
-            // fractions, with their hidden bit where the exponent is not 0.
-            "bic r5, r9, #0x80008000\n",
-            "lsr r6, r5, #10\n",
+            "ldr r4, [r0], #4\n",
+            "ldr r9, [r1], #4\n",
+            // Both f16 at once, without their signs, which are in the flags.
+            "sadd16 r5, r9, r9\n",
+            // Exponents less one, not below 0, are powers of two; what is left are fractions, with
+            // their hidden bit where the exponent is not 0. All of it is doubled.
+            "lsrs r6, r5, #11\n",
             "and r6, r6, #0x001f001f\n",
-            "uqsub16 r6, r6, r4\n",
-            "sub r5, r5, r6, lsl #10\n",
+            "uqsub16 r6, r6, lr\n",
+            "sub r5, r5, r6, lsl #11\n",
             // Negated where the sign says so.
-            "mvn r7, r5\n",
-            "uadd16 r7, r7, r4\n",
-            "sadd16 r4, r9, r9\n",
+            "qsub16 r7, r12, r5\n",
             "sel r5, r5, r7\n",
             // S, then B as a product with a power of two, then sum·S + B.
-            "sxth r7, r5\n",
-            "lsl r7, r7, r6\n",
-            "asr r5, r5, #16\n",
-            "lsr r6, r6, #16\n",
-            "lsl r8, ",
-            $one,
-            ", r6\n",
-            "smull r4, r5, r5, r8\n",
-            "smlal r4, r5, r3, r7\n",
-            "tst r12, #0x80\n",
-            "bne ",
-            $logit,
-            "f\n",
-            // A bit more than the activation has, then that bit rounds.
-            "lsr r4, r4, #23\n",
-            "orr r4, r4, r5, lsl #9\n",
-            "add r4, r4, #1\n",
-            "usat r4, #7, r4, asr #1\n",
-            "usub8 r5, r4, r12\n",
-            "sel r4, r4, r12\n",
-            "strb r4, [r10], #1\n",
-            $end,
-            // What is shifted out of reach must be copies of the sign.
-            $logit,
-            ":\n",
-            "lsr r4, r4, #8\n",
-            "orr r4, r4, r5, lsl #24\n",
-            "asr r5, r5, #8\n",
-            "cmp r5, r4, asr #31\n",
-            "mvn r8, #0x80000000\n",
-            "it ne\n",
-            "eorne r4, r8, r5, asr #31\n",
-            "str r4, [r10], #4\n",
-            $end,
+            "sbfx r7, r5, #1, #15\n",
+            "lsls r7, r6\n",
+            "asrs r5, r5, #17\n",
+            "lsrs r6, r6, #16\n",
+            "lsl r6, r11, r6\n",
+            "smull r5, r8, r5, r6\n",
+            "smlal r5, r8, r4, r7\n",
         )
     };
 }
-pub(super) use finish;
 
-/// [`finish!`] as a routine of its own, for `BL`; r11 is of [`Outputs`] too. It uses r4 to r9.
-///
+/// A row, whose activation goes where r2 is, which moves on.
+macro_rules! row {
+    () => {
+        concat!(
+            affine!(),
+            // A bit more than the activation has, then that bit rounds.
+            "lsrs r5, r5, #23\n",
+            "orr r5, r5, r8, lsl #9\n",
+            "adds r5, #1\n",
+            "usat r5, #7, r5, asr #1\n",
+            "strb r5, [r2], #1\n",
+        )
+    };
+}
+
 /// # Safety
-/// Only for assembly that knows its registers.
+/// Sums, scales and shifts, and room for activations are those of `rows` rows, one at least.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn routine() {
-    naked_asm!(cpu!(), "ldr r9, [r11], #4", "mov r8, #1", finish!("r8", "2", "bx lr\n"))
+unsafe extern "C" fn to_activations(
+    sums: *const i32,
+    epilogue: *const [u8; CHANNEL],
+    activations: *mut u8,
+    rows: usize,
+) {
+    naked_asm!(
+        cpu!(),
+        "push {{r4-r9, r11, lr}}",
+        "mov lr, #0x00010001",
+        "mov r11, #1",
+        "mov r12, #0",
+        "lsrs r3, r3, #1",
+        "bcs 3f",
+        "subs r3, #1",
+        // Two rows.
+        ".p2align 2",
+        "2:",
+        row!(),
+        // The first of an odd count.
+        "3:",
+        row!(),
+        "subs r3, #1",
+        "bpl 2b",
+        "pop {{r4-r9, r11, pc}}",
+    )
+}
+
+/// # Safety
+/// Sums, and scales and shifts are those of `rows` rows, one at least.
+#[unsafe(naked)]
+unsafe extern "C" fn to_logits(sums: *mut i32, epilogue: *const [u8; CHANNEL], rows: usize) {
+    naked_asm!(
+        cpu!(),
+        "push {{r4-r9, r11, lr}}",
+        "mov lr, #0x00010001",
+        "mov r11, #1",
+        "mov r12, #0",
+        ".p2align 2",
+        "2:",
+        affine!(),
+        // What is shifted out of reach must be copies of the sign.
+        "lsrs r5, r5, #8",
+        "orr r5, r5, r8, lsl #24",
+        "asr r8, r8, #8",
+        "cmp r8, r5, asr #31",
+        "mvn r6, #0x80000000",
+        "it ne",
+        "eorne r5, r6, r8, asr #31",
+        "str r5, [r0, #-4]",
+        "subs r2, #1",
+        "bne 2b",
+        "pop {{r4-r9, r11, pc}}",
+    )
 }

@@ -5,8 +5,6 @@
 
 use core::arch::naked_asm;
 
-use super::finish::{Outputs, finish};
-
 /// Four gaps, in r9, which the next four replace: adds their inputs to r3. r7 is the address that gaps
 /// begin at, r8 gets the last input.
 macro_rules! four {
@@ -27,17 +25,23 @@ macro_rules! four {
     };
 }
 
-/// Makes the outputs of rows.
+/// Writes the sums of `rows` rows, one at least; gives where the next row begins.
 ///
 /// # Safety
-/// `section` points at the rows of a section that was checked, for as many rows as there are outputs;
-/// `before` points one byte before its inputs. The pointers of `outputs` are valid for all rows.
+/// `section` points at that many rows of a section that was checked; `before` points one byte before its
+/// inputs. `sums` has room for all rows.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn rows(section: *const u8, before: *const u8, outputs: &Outputs) {
+pub(super) unsafe extern "C" fn rows(
+    section: *const u8,
+    before: *const u8,
+    sums: *mut i32,
+    rows: usize,
+) -> *const u8 {
     naked_asm!(
         cpu!(),
-        "push {{r4-r11, lr}}",
-        "ldm r2, {{r10, r11, r12}}",
+        "push {{r4-r10, lr}}",
+        "mov r10, r2",
+        "mov r12, r3",
         "mov lr, r1",
         "mov r1, #1",
         "ldr r2, [r0], #4",
@@ -96,10 +100,13 @@ pub(super) unsafe extern "C" fn rows(section: *const u8, before: *const u8, outp
         // Bit 31 is set between the lists.
         "eors r12, r12, #0x80000000",
         "bmi 3b",
+        "str r3, [r10], #4",
         // The next row's counts were loaded ahead.
         "mov r2, r9",
-        "ldr r9, [r11], #4",
-        finish!("r1", "7", "subs r12, #0x100\nbhs 2b\npop {{r4-r11, pc}}\n"),
+        "subs r12, #1",
+        "bne 2b",
+        "subs r0, #4",
+        "pop {{r4-r10, pc}}",
         // More than the ten words above.
         ".p2align 2",
         "9:",

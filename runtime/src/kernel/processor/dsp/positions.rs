@@ -1,170 +1,277 @@
 //! Dense rows from signed positions, each an index into a table of the inputs and their negatives.
+//!
+//! Whatever the bytes of a section are, nothing outside of it is read: a position is a byte, as tables
+//! have 256 entries, and counts are added up and compared with what is there before rows are run.
 
 use core::arch::naked_asm;
 use core::mem::MaybeUninit;
 
-use super::finish::{Outputs, finish};
-use crate::mask::{COUNTS, Counts};
+use crate::mask::positions::{BLOCK, Counts, GROUP, MOST_BLOCKS};
 
-/// Rows whose counts are read at a time.
-const ROWS: usize = 16 * COUNTS;
+/// Blocks whose counts are read at a time.
+const AT_ONCE: usize = 16 * GROUP;
 
-/// Makes the outputs of `rows` rows of `inputs` inputs.
-///
-/// # Safety
-/// `counts` and `positions` are those of a section that was checked, for a layer of this shape; `x` has
-/// all inputs, and whole words of them; the pointers of `outputs` are valid for all rows.
-pub(super) unsafe fn rows(
-    mut counts: Counts,
-    positions: &[u8],
-    x: &[u8],
-    [rows, inputs]: [usize; 2],
-    mut outputs: Outputs,
-) {
-    // The inputs, then their negatives.
-    let mut table = [MaybeUninit::<u32>::uninit(); 2 * INPUTS / 4];
-    // SAFETY: as for this function.
-    unsafe { fill(x.as_ptr(), table.as_mut_ptr().cast(), inputs.div_ceil(4)) };
-    let mut positions = positions.as_ptr();
-    let mut block = [MaybeUninit::<[u32; 2]>::uninit(); ROWS / COUNTS];
-    for first in (0..rows).step_by(ROWS) {
-        for (to, group) in block.iter_mut().zip(core::iter::from_fn(|| counts.next_group())) {
-            to.write(group);
-        }
-        outputs.expect((rows - first).min(ROWS));
-        // SAFETY: as for this function; `block` holds the counts of the rows that are expected, and
-        // `table` what positions of the layer's inputs name.
-        positions = unsafe {
-            block_of_rows(table.as_ptr().cast(), block.as_ptr().cast(), positions, &mut outputs)
-        };
+/// The inputs of a block, then their negatives, four to a word.
+type Table = [[MaybeUninit<u32>; BLOCK / 4]; 2];
+
+/// Room for the tables of the longest row.
+pub(super) struct Tables([Table; MOST_BLOCKS]);
+
+impl Tables {
+    pub(super) const fn new() -> Self {
+        Self([[[MaybeUninit::uninit(); BLOCK / 4]; 2]; MOST_BLOCKS])
+    }
+
+    /// Fills one for each block of `x`; `None` where that is none or more than there is room for.
+    fn fill(&mut self, x: &[u8]) -> Option<&[Table]> {
+        let tables = self.0.get_mut(..x.len().div_ceil(BLOCK))?;
+        tables.iter_mut().zip(x.chunks(BLOCK)).for_each(|(table, x)| fill(table, x));
+        (!tables.is_empty()).then_some(tables)
     }
 }
 
-/// Most inputs of a row.
-const INPUTS: usize = 128;
-
-/// Writes `words` words of inputs, one at least, to the first half of a table, and their negatives to the
-/// second.
-///
-/// # Safety
-/// `x` has as many words, and each half of `table` room for them.
-#[unsafe(naked)]
-unsafe extern "C" fn fill(x: *const u8, table: *mut u32, words: usize) {
-    naked_asm!(
-        cpu!(),
-        "mov r3, #0x80808080",
-        "2:",
-        "ldr r12, [r0], #4",
-        "str r12, [r1], #4",
-        "sub r12, r3, r12",
-        "eor r12, r12, r3",
-        "subs r2, #1",
-        "str r12, [r1, #124]",
-        "bne 2b",
-        "bx lr",
-    )
+/// Rows of signed positions.
+pub(super) struct Positions<'a> {
+    /// One for each block of a row, one at least.
+    tables: &'a [Table],
+    counts: Counts<'a>,
+    positions: &'a [u8],
+    /// Of the blocks that are run at once, and behind them [`END`].
+    now: [[u32; 2]; AT_ONCE / GROUP + 1],
 }
 
-/// Four positions, `$at` bytes behind r2: adds their inputs to r3.
+impl<'a> Positions<'a> {
+    /// For inputs `x`, as many as a row has; `None` where these are more than there are tables for.
+    pub(super) fn new(
+        tables: &'a mut Tables,
+        x: &[u8],
+        (counts, positions): (Counts<'a>, &'a [u8]),
+    ) -> Option<Self> {
+        let now = [[0; 2]; AT_ONCE / GROUP + 1];
+        Some(Self { tables: tables.fill(x)?, counts, positions, now })
+    }
+
+    /// The sums of the next rows, a multiple of [`AT_ONCE`] but for the last ones.
+    pub(super) fn next(&mut self, sums: &mut [i32]) {
+        // Whole groups.
+        let groups = (AT_ONCE / GROUP).checked_div(self.tables.len()).unwrap_or(1);
+        for sums in sums.chunks_mut((groups * GROUP).max(GROUP)) {
+            if self.next_rows(sums).is_none() {
+                sums.fill(0);
+            }
+        }
+    }
+
+    /// The sums of at most [`AT_ONCE`] blocks, groups of them but for the last; `None` where the section
+    /// ends before they do.
+    fn next_rows(&mut self, sums: &mut [i32]) -> Option<()> {
+        let blocks = sums.len() * self.tables.len();
+        let total = self.counts.read(self.now.get_mut(..blocks.div_ceil(GROUP))?)?;
+        let total = (total & 0xffff) + (total >> 16);
+        let (counts, behind) =
+            bytemuck::bytes_of_mut(&mut self.now).split_at_mut_checked(blocks)?;
+        // What the last group has behind the last block does not count.
+        let unused = behind.get(..blocks.wrapping_neg() % GROUP)?;
+        let total = total - unused.iter().map(|count| u32::from(*count)).sum::<u32>();
+        *behind.first_mut()? = END;
+        let (positions, rest) = self.positions.split_at_checked(total as usize)?;
+        let (first, last) = (self.tables.first()?, self.tables.last()?);
+        // SAFETY: there are the counts of the blocks of all rows of `sums`, none of them `END`, which is
+        // behind them; `positions` are as many as they add up to, and tables are filled.
+        unsafe {
+            routine(first, counts.as_ptr(), positions.as_ptr(), sums.as_mut_ptr(), last);
+        }
+        self.positions = rest;
+        Some(())
+    }
+}
+
+/// Stands behind the last count, and is none.
+const END: u8 = 255;
+
+/// Fills a table with a block of inputs, and zeros behind the last.
+fn fill(table: &mut Table, x: &[u8]) {
+    let Some(x) = x.first_chunk() else {
+        let mut whole = [0; BLOCK];
+        whole.iter_mut().zip(x).for_each(|(to, from)| *to = *from);
+        return fill_whole(table, &whole);
+    };
+    fill_whole(table, x);
+}
+
+fn fill_whole([plus, minus]: &mut Table, x: &[u8; BLOCK]) {
+    const SIGNS: u32 = 0x8080_8080;
+    for ((plus, minus), x) in plus.iter_mut().zip(minus).zip(x.as_chunks().0) {
+        let x = u32::from_le_bytes(*x);
+        plus.write(x);
+        minus.write(SIGNS.wrapping_sub(x) ^ SIGNS);
+    }
+}
+
+/// The next four positions: adds their inputs to r3.
 macro_rules! four {
-    ($a:literal, $b:literal, $c:literal, $d:literal) => {
+    () => {
         concat!(
-            "ldrb r4, [r2, #",
-            $a,
-            "]\n",
-            "ldrb r5, [r2, #",
-            $b,
-            "]\n",
-            "ldrb r6, [r2, #",
-            $c,
-            "]\n",
-            "ldrb r7, [r2, #",
-            $d,
-            "]\n",
-            "ldrsb r4, [r0, r4]\n",
+            "ldrb r5, [r2, #1]\n",
+            "ldrb r6, [r2, #2]\n",
+            "ldrb r7, [r2, #3]\n",
+            "ldrb r4, [r2], #4\n",
             "ldrsb r5, [r0, r5]\n",
             "ldrsb r6, [r0, r6]\n",
             "ldrsb r7, [r0, r7]\n",
-            "umaal r3, r4, r5, lr\n",
-            "umaal r3, r6, r7, lr\n",
+            "ldrsb r4, [r0, r4]\n",
+            // With a factor of 1 this adds two inputs.
+            "umaal r3, r5, r6, lr\n",
+            "umaal r3, r7, r4, lr\n",
         )
     };
 }
 
-/// Makes the outputs that are expected; gives where the next row's positions begin.
+/// Goes to the routine for the count that r4 has, 31 for larger ones.
+macro_rules! go_on {
+    () => {
+        "ldr pc, [r9, r4, lsl #2]\n"
+    };
+}
+
+/// The end of a block, whose rest of up to three positions `$tail` adds after the next count is in r8.
+macro_rules! end {
+    () => {
+        concat!(
+            // Flags are as they were when the first block began.
+            "bmi 7f\n",
+            "usat r4, #5, r8\n",
+            "str r3, [r10], #4\n",
+            "mov r3, #0\n",
+            go_on!(),
+        )
+    };
+}
+
+/// Writes the sums of rows, until a count is [`END`].
 ///
 /// # Safety
-/// `table` has 256 entries; `counts` and `positions` are those of the rows; the pointers of `outputs`
-/// are valid for them.
+/// There are tables from `first` to `last`; `counts` are those of the blocks of all rows, and `END` behind
+/// them; `positions` as many as they add up to; and `sums` has room for all rows.
 #[unsafe(naked)]
-unsafe extern "C" fn block_of_rows(
-    table: *const i8,
+unsafe extern "C" fn routine(
+    first: *const Table,
     counts: *const u8,
     positions: *const u8,
-    outputs: &mut Outputs,
-) -> *const u8 {
+    sums: *mut i32,
+    last: *const Table,
+) {
     naked_asm!(
         cpu!(),
-        "push {{r3-r11, lr}}",
-        "ldm r3, {{r10, r11, r12}}",
-        // UMAAL with a factor of 1 adds two inputs.
+        "push {{r4-r11, lr}}",
+        "ldr r11, [sp, #36]",
+        "mov r10, r3",
+        "sub r12, r11, r0",
         "mov lr, #1",
-        // A row: one of an odd count, two of what is no multiple of four, then fours.
-        "2:",
-        "ldrb r8, [r1], #1",
-        "ldr r9, [r11], #4",
         "mov r3, #0",
-        "lsls r4, r8, #31",
-        "bpl 3f",
-        "ldrb r3, [r2], #1",
-        "ldrsb r3, [r0, r3]",
-        "3:",
-        "bcc 4f",
-        "ldrb r4, [r2]",
-        "ldrb r5, [r2, #1]",
-        "ldrsb r4, [r0, r4]",
-        "ldrsb r5, [r0, r5]",
-        "adds r2, #2",
-        "umaal r3, r4, r5, lr",
-        "4:",
-        "lsr r4, r8, #2",
-        "tbb [pc, r4]",
+        "adr r9, 5f",
+        "ldrb r8, [r1], #1",
+        "usat r4, #5, r8",
+        // N: there are more blocks in a row.
+        "cmp r0, r11",
+        go_on!(),
+        // By the count: a whole block of up to 19, or 16 of more.
+        ".p2align 2",
         "5:",
-        ".byte (28f - 5b) / 2, (27f - 5b) / 2, (26f - 5b) / 2, (25f - 5b) / 2",
-        ".byte (24f - 5b) / 2, (23f - 5b) / 2, (22f - 5b) / 2, (21f - 5b) / 2, (20f - 5b) / 2",
-        ".rept 25",
-        ".byte (9f - 5b) / 2",
+        ".word 10f + 1, 20f + 1, 30f + 1, 40f + 1",
+        ".word 11f + 1, 21f + 1, 31f + 1, 41f + 1",
+        ".word 12f + 1, 22f + 1, 32f + 1, 42f + 1",
+        ".word 13f + 1, 23f + 1, 33f + 1, 43f + 1",
+        ".word 14f + 1, 24f + 1, 34f + 1, 44f + 1",
+        ".rept 12",
+        ".word 6f + 1",
         ".endr",
-        // More than 32.
-        "9:",
-        four!(0, 1, 2, 3),
-        "adds r2, #4",
-        "subs r8, #4",
-        "b 4b",
-        "20:",
-        four!(28, 29, 30, 31),
-        "21:",
-        four!(24, 25, 26, 27),
-        "22:",
-        four!(20, 21, 22, 23),
-        "23:",
-        four!(16, 17, 18, 19),
+        "14:",
+        four!(),
+        "13:",
+        four!(),
+        "12:",
+        four!(),
+        "11:",
+        four!(),
+        "10:",
+        "ldrb r8, [r1], #1",
+        end!(),
         "24:",
-        four!(12, 13, 14, 15),
-        "25:",
-        four!(8, 9, 10, 11),
-        "26:",
-        four!(4, 5, 6, 7),
-        "27:",
-        four!(0, 1, 2, 3),
-        "28:",
-        "bic r8, r8, #3",
-        "add r2, r8",
-        finish!("lr", "7", "subs r12, #0x100\nbhs 2b\nb 8f\n"),
-        "8:",
-        "pop {{r3}}",
-        "stm r3, {{r10, r11, r12}}",
-        "mov r0, r2",
+        four!(),
+        "23:",
+        four!(),
+        "22:",
+        four!(),
+        "21:",
+        four!(),
+        "20:",
+        "ldrb r4, [r2], #1",
+        "ldrb r8, [r1], #1",
+        "ldrsb r4, [r0, r4]",
+        "add r3, r4",
+        end!(),
+        "34:",
+        four!(),
+        "33:",
+        four!(),
+        "32:",
+        four!(),
+        "31:",
+        four!(),
+        "30:",
+        "ldrb r5, [r2, #1]",
+        "ldrb r4, [r2], #2",
+        "ldrb r8, [r1], #1",
+        "ldrsb r5, [r0, r5]",
+        "ldrsb r4, [r0, r4]",
+        "umaal r3, r5, r4, lr",
+        end!(),
+        "44:",
+        four!(),
+        "43:",
+        four!(),
+        "42:",
+        four!(),
+        "41:",
+        four!(),
+        "40:",
+        "ldrb r5, [r2, #1]",
+        "ldrb r6, [r2, #2]",
+        "ldrb r4, [r2], #3",
+        "ldrb r8, [r1], #1",
+        "ldrsb r5, [r0, r5]",
+        "ldrsb r6, [r0, r6]",
+        "ldrsb r4, [r0, r4]",
+        "umaal r3, r5, r6, lr",
+        "add r3, r4",
+        end!(),
+        // More than 19, or the end.
+        "6:",
+        "eor r5, r8, #255",
+        "cbnz r5, 8f",
         "pop {{r4-r11, pc}}",
+        "8:",
+        four!(),
+        four!(),
+        four!(),
+        four!(),
+        "sub r8, r8, #16",
+        "usat r4, #5, r8",
+        go_on!(),
+        // A block of several, the last one or not.
+        "7:",
+        "usat r4, #5, r8",
+        "cmp r0, r11",
+        "beq 9f",
+        "add r0, r0, #{table}",
+        go_on!(),
+        "9:",
+        "str r3, [r10], #4",
+        "mov r3, #0",
+        "sub r0, r11, r12",
+        "cmp r0, r11",
+        go_on!(),
+        table = const size_of::<Table>(),
     )
 }

@@ -5,7 +5,8 @@ use super::{AT_ONCE, Vector, gaps, lanes, write_rows};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::layer::Source;
-use crate::mask::{COUNTS, Counts, Encoding, LayerWeights, MAX_INPUTS, Row, Rows, WordRow};
+use crate::mask::positions::{self, BLOCK, MOST_BLOCKS};
+use crate::mask::{Encoding, LayerWeights, MAX_INPUTS, Row, Rows, WordRow};
 use crate::random::{WORD, bit_of};
 
 /// Mask words of the longest row.
@@ -29,6 +30,9 @@ pub(in crate::kernel::processor) unsafe fn dense<V: Vector>(
         if weights.encoding == Encoding::SignedGaps && x.len() <= gaps::MOST_INPUTS {
             gaps::dense::<V>(weights, epilogue, x, target);
         } else if let Encoding::SignedPositions { base } = weights.encoding {
+            if weights.weights.inputs as usize > MOST_BLOCKS * BLOCK {
+                return false;
+            }
             positions(weights, base, epilogue, x, target);
         } else if lists || stored {
             row_by_row::<V>(weights, epilogue, x, target);
@@ -83,25 +87,26 @@ unsafe fn row_by_row<V: Vector>(
     }
 }
 
-/// Layers of signed positions, each an index into a table of the inputs and their negatives.
+/// Layers of signed positions, each an index into a table of the inputs and their negatives, which has
+/// room for rows of [`MOST_BLOCKS`]. Whatever the positions are, they name entries of the table.
 fn positions(weights: &LayerWeights, base: u8, epilogue: &Epilogue, x: &[u8], target: &mut Target) {
-    let mut signed = [0_i32; 256];
-    let (plus, minus) = signed.split_at_mut(128);
-    for ((plus, minus), x) in plus.iter_mut().zip(minus).zip(x) {
-        (*plus, *minus) = (i32::from(*x), -i32::from(*x));
+    let mut tables = [[0_i32; 2 * BLOCK]; MOST_BLOCKS];
+    for (table, x) in tables.iter_mut().zip(x.chunks(BLOCK)) {
+        let (plus, minus) = table.split_at_mut(BLOCK);
+        for ((plus, minus), x) in plus.iter_mut().zip(minus).zip(x) {
+            (*plus, *minus) = (i32::from(*x), -i32::from(*x));
+        }
     }
-    let rows = weights.weights.rows;
-    let (mut counts, mut left) = Counts::new(weights.bytes, rows, base);
-    let rows = rows as usize;
+    let tables = &tables[..MOST_BLOCKS.min((weights.weights.inputs as usize).div_ceil(BLOCK))];
+    let mut blocks = positions::Blocks::new(weights.bytes, weights.weights, base);
+    let rows = weights.weights.rows as usize;
     for first in (0..rows).step_by(AT_ONCE) {
         let mut sums = [0; AT_ONCE];
         let sums = &mut sums[..AT_ONCE.min(rows - first)];
-        for group in sums.chunks_mut(COUNTS) {
-            let [low, high] = counts.next_group().unwrap_or_default().map(u64::from);
-            for (sum, count) in group.iter_mut().zip((low | high << 32).to_le_bytes()) {
-                let (row, rest) = left.split_at_checked(count.into()).unwrap_or((left, &[]));
-                *sum = row.iter().map(|position| signed[usize::from(*position)]).sum();
-                left = rest;
+        for sum in &mut *sums {
+            for table in tables {
+                let block = blocks.next().unwrap_or_default();
+                *sum += block.iter().map(|position| table[usize::from(*position)]).sum::<i32>();
             }
         }
         write_rows(first, sums, epilogue, target);
