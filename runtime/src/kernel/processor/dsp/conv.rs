@@ -244,7 +244,7 @@ impl<'s> Scratch<'s> {
         x: &Source,
         y: &mut Sink,
     ) {
-        let bits = &*self.bits[row];
+        let Some(bits) = self.bits.get(row) else { return };
         let (masks, signs) = bits.split_at(bits.len() / 2);
         let lists = Lists::new(self.table, self.program).filter(|_| !self.ordered);
         if let Some(mut lists) = lists {
@@ -257,7 +257,7 @@ impl<'s> Scratch<'s> {
             }
         }
         // Sums or epilogue are too large for 16 and 32 bits.
-        let bits = &*self.bits[row];
+        let Some(bits) = self.bits.get(row) else { return };
         let (masks, signs) = bits.split_at(bits.len() / 2);
         general::channel(conv, masks, signs, self.program, done, x, y);
     }
