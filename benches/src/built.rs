@@ -348,7 +348,7 @@ impl<'b> Run<'b> {
                     Range::Activations { low } => Target::Activations { low, bytes: y },
                     Range::Logits => Target::Logits(logits),
                 };
-                K::dense(weights, epilogue, x, target, scratch);
+                K::dense(weights, epilogue, x, target);
             }
             Layer::Conv2d(conv) => {
                 let x = Input { planes: input.planes, bytes: x };

@@ -275,11 +275,11 @@ impl<'a> Model<'a> {
             if empty || output.zero_point > MAX_ACTIVATION || (logits && id == 0) {
                 return Err(ParseError::Tensor { tensor: id });
             }
+            // Tensor 0 is the input.
+            let layer = if id == 0 { None } else { Some(self.layer_of(id)?) };
             let bytes = plan::check_tensor(self, id)?;
             let before = core::mem::replace(&mut written, bytes);
-            // Tensor 0 is the input.
-            let Some(index) = id.checked_sub(1) else { continue };
-            let layer = self.layer_of(id)?;
+            let (Some(layer), Some(index)) = (layer, id.checked_sub(1)) else { continue };
             let (left, right) = layer.inputs();
             for tensor in [left, right.unwrap_or(left)] {
                 if tensor >= id {

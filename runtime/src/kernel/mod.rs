@@ -107,13 +107,7 @@ pub struct Convolution<'a, 'r> {
 /// sums, never a panic.
 pub trait Kernels: Sized {
     /// `target[o] = epilogue(Σ w[o][i]·x[i])`.
-    fn dense(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        x: &[u8],
-        target: Target,
-        scratch: &mut [u32],
-    );
+    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target);
 
     /// As many channels as `y` has of a [`crate::layer::Conv2d`], or one of a
     /// [`crate::layer::Depthwise`], `x` being a copy of that channel. The halo of `x` covers the

@@ -35,13 +35,7 @@ fn corner(window: &Window, row: usize, column: usize) -> (i32, i32) {
 }
 
 impl Kernels for Reference {
-    fn dense(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        x: &[u8],
-        mut target: Target,
-        _: &mut [u32],
-    ) {
+    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut target: Target) {
         let mut rows = weights.rows();
         let mut output = 0;
         while let Some(row) = rows.next_row() {

@@ -46,16 +46,17 @@ impl<'a> Runner<'_, 'a> {
     pub(super) fn run<K: Kernels>(&mut self, op: &Work) -> Option<()> {
         let layer = &op.layer;
         let input = layer.inputs().0;
-        let (from, to, scratch) = (self.region(input)?, self.region(op.id)?, self.scratch(op)?);
+        let (from, to) = (self.region(input)?, self.region(op.id)?);
         if let (Layer::Dense(dense), Some((weights, epilogue))) = (layer, &op.learned) {
-            let [x, y, scratch] = disjoint(self.arena, [from, to, scratch])?;
+            let [x, y, _] = disjoint(self.arena, [from, to, 0..0])?;
             let target = match op.output.element {
                 Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
                 Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
             };
-            K::dense(weights, epilogue, x, target, words(scratch)?);
+            K::dense(weights, epilogue, x, target);
             return Some(());
         }
+        let scratch = self.scratch(op)?;
         let (x, y) = (self.model.placed(input)?, self.model.placed(op.id)?);
         match (layer, &op.learned) {
             (Layer::Conv2d(conv), Some((weights, epilogue))) if Family::Conv2d.is_linked() => {

@@ -20,7 +20,7 @@ const LARGEST: u32 = 258;
 pub struct General;
 
 impl Kernels for General {
-    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target, _: &mut [u32]) {
+    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target) {
         dense(weights, epilogue, x, target);
     }
 

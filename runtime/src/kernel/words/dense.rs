@@ -16,7 +16,7 @@ const ROWS: usize = 16;
 
 pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target) {
     let Some(mut sums) = Sums::new(weights, x) else {
-        return General::dense(weights, epilogue, x, target, &mut []);
+        return General::dense(weights, epilogue, x, target);
     };
     let rows = weights.weights.rows as usize;
     match target {

@@ -42,7 +42,7 @@ pub(super) struct Rows {
 pub(super) const EVEN: u32 = 0x00ff_00ff;
 
 impl Kernels for Words {
-    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target, _: &mut [u32]) {
+    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target) {
         dense::dense(weights, epilogue, x, target);
     }
 

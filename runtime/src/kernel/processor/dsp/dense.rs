@@ -17,20 +17,43 @@ const MOST_INPUTS: usize = BLOCK * MOST_BLOCKS;
 /// Rows whose sums are made at a time; an even count.
 const ROWS: usize = 64;
 
+/// Where the sums of rows come from.
+enum Sums<'a> {
+    Pairs(Pairs<'a>),
+    Gaps {
+        /// The byte before the first input.
+        before: *const u8,
+        /// The lists of the rows to come.
+        lists: *const u8,
+    },
+    Positions(Positions<'a>),
+}
+
+impl Sums<'_> {
+    /// Those of the next rows, one at least, and multiples of [`ROWS`] but for the last ones.
+    fn next(&mut self, sums: &mut [i32]) {
+        match self {
+            Sums::Pairs(pairs) => pairs.next(sums),
+            Sums::Gaps { before, lists } if Family::Gaps.is_linked() => {
+                // SAFETY: the form of a mask was checked before it comes here: its rows are whole, and
+                // name inputs of the layer only. No row is asked for twice.
+                *lists = unsafe { gaps::rows(*lists, *before, sums.as_mut_ptr(), sums.len()) };
+            }
+            Sums::Positions(positions) if Family::Gaps.is_linked() => positions.next(sums),
+            Sums::Gaps { .. } | Sums::Positions(_) => (),
+        }
+    }
+}
+
 pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target) {
     let inputs = weights.weights.inputs as usize;
     match weights.encoding {
-        Encoding::Raw | Encoding::CountedRaw if let Some(mut pairs) = Pairs::new(weights, x) => {
-            run(weights, epilogue, target, &mut |sums| pairs.next(sums));
+        Encoding::Raw | Encoding::CountedRaw if let Some(pairs) = Pairs::new(weights, x) => {
+            run(weights, epilogue, target, Sums::Pairs(pairs));
         }
         Encoding::SignedGaps if Family::Gaps.is_linked() && x.len() >= inputs => {
-            let before = x.as_ptr().wrapping_sub(1);
-            let mut section = weights.bytes.as_ptr();
-            run(weights, epilogue, target, &mut |sums| {
-                // SAFETY: the form of a mask was checked before it comes here: its rows are whole, and
-                // name inputs of the layer only. No row is asked for twice.
-                section = unsafe { gaps::rows(section, before, sums.as_mut_ptr(), sums.len()) };
-            });
+            let (before, lists) = (x.as_ptr().wrapping_sub(1), weights.bytes.as_ptr());
+            run(weights, epilogue, target, Sums::Gaps { before, lists });
         }
         Encoding::SignedPositions { base }
             if Family::Gaps.is_linked()
@@ -48,19 +71,13 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], targe
 fn positions(weights: &LayerWeights, base: u8, epilogue: &Epilogue, x: &[u8], target: Target) {
     let mut tables = Tables::new();
     let section = Counts::new(weights.bytes, weights.weights, base);
-    if let Some(mut positions) = Positions::new(&mut tables, x, section) {
-        run(weights, epilogue, target, &mut |sums| positions.next(sums));
+    if let Some(positions) = Positions::new(&mut tables, x, section) {
+        run(weights, epilogue, target, Sums::Positions(positions));
     }
 }
 
-/// Makes outputs of what `next` writes: the sums of the next rows, one at least, and multiples of
-/// [`ROWS`] but for the last ones.
-fn run(
-    weights: &LayerWeights,
-    epilogue: &Epilogue,
-    target: Target,
-    next: &mut dyn FnMut(&mut [i32]),
-) {
+/// Makes outputs of sums.
+fn run(weights: &LayerWeights, epilogue: &Epilogue, target: Target, mut from: Sums) {
     let rows = weights.weights.rows as usize;
     match target {
         Target::Activations { low, bytes } => {
@@ -68,13 +85,13 @@ fn run(
             let mut block = [0; ROWS];
             for (bytes, first) in bytes.chunks_mut(ROWS).zip((0..).step_by(ROWS)) {
                 let sums = block.get_mut(..bytes.len()).unwrap_or_default();
-                next(sums);
+                from.next(sums);
                 finish::activations(epilogue.bytes_from(first), sums, low, bytes);
             }
         }
         Target::Logits(logits) => {
             let logits = logits.get_mut(..rows).unwrap_or_default();
-            logits.chunks_mut(ROWS).for_each(next);
+            logits.chunks_mut(ROWS).for_each(|sums| from.next(sums));
             finish::logits(epilogue.bytes_from(0), logits);
         }
     }

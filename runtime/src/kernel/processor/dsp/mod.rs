@@ -52,7 +52,7 @@ use crate::mask::LayerWeights;
 pub struct Dsp;
 
 impl Kernels for Dsp {
-    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target, _: &mut [u32]) {
+    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target) {
         dense::dense(weights, epilogue, x, target);
     }
 

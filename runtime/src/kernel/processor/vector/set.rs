@@ -18,15 +18,9 @@ use crate::kernel::processor::neon as instructions;
 pub struct Vectors;
 
 impl Kernels for Vectors {
-    fn dense(
-        weights: &LayerWeights,
-        epilogue: &Epilogue,
-        x: &[u8],
-        mut target: Target,
-        scratch: &mut [u32],
-    ) {
+    fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut target: Target) {
         if !instructions::dense(weights, epilogue, x, &mut target) {
-            Words::dense(weights, epilogue, x, target, scratch);
+            Words::dense(weights, epilogue, x, target);
         }
     }
 
