@@ -47,6 +47,9 @@ pub(super) const WRITTEN: *const u8 = core::ptr::without_provenance(1);
 /// Most kept weights of one sign: their sum must fit 16 bits.
 pub(super) const MOST: usize = 258;
 
+// What the assembly takes for an address is no count.
+const _: () = assert!(MOST < 260);
+
 /// Words beside the taps of a program, and more than lists may take beyond their ends while they are
 /// read.
 pub(super) const BESIDE: usize = 16;
@@ -231,7 +234,8 @@ macro_rules! next_program {
             // Less what filled up the last word.
             "add r6, r6, r8, lsl #3\n",
             "46:\n",
-            "cmp r7, #0x10000\n",
+            // Counts are lower, and addresses behind a table and masks are not, even in memory from 0 on.
+            "cmp r7, #260\n",
             "bhs 48f\n",
             "mov r8, r7\n",
             "mov r7, r6\n",

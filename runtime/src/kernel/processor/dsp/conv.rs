@@ -82,7 +82,8 @@ impl<'s> Scratch<'s> {
         let (first, rest) = rest.split_at_mut_checked(2 * words)?;
         let (last, program) = rest.split_at_mut_checked(2 * words)?;
         let table: &mut [u16] = bytemuck::try_cast_slice_mut(table).ok()?;
-        let room = program.len().saturating_sub(BESIDE);
+        // Even a program without taps has an end.
+        let room = program.len().checked_sub(BESIDE)?;
         let channels = Channels {
             lists: core::ptr::null(),
             end: core::ptr::null(),

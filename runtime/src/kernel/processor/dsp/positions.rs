@@ -51,7 +51,7 @@ impl<'a> Positions<'a> {
         Some(Self { tables: tables.fill(x)?, counts, positions, now })
     }
 
-    /// The sums of the next rows, a multiple of [`AT_ONCE`] but for the last ones.
+    /// The sums of the next rows, a multiple of [`GROUP`] but for the last ones.
     pub(super) fn next(&mut self, sums: &mut [i32]) {
         // Whole groups.
         let groups = (AT_ONCE / GROUP).checked_div(self.tables.len()).unwrap_or(1);
