@@ -2,9 +2,9 @@
 //!
 //! [`LayerWeights`] brings seed, mask section and stored bytes together. It is checked once, when a
 //! file is parsed; after that no row can fail. Of a file that is opened no more than the form is: rows are
-//! then read without harm, whatever they keep. [`Rows`] then walks the layer row by row: `gaps` and
-//! `rice` read one encoding each, `row` the others, `values` says what the kept weights are. `write`
-//! makes sections (host only).
+//! then read without harm, whatever they keep. [`Rows`] then walks the layer row by row: `gaps`, `positions`
+//! and `rice` read one encoding each, `words` the others, `values` says what the kept weights are.
+//! `write` makes sections (host only).
 
 mod check;
 mod gaps;
@@ -14,6 +14,7 @@ pub(crate) mod positions;
 mod rice;
 mod row;
 mod values;
+mod words;
 #[cfg(feature = "write")]
 mod write;
 
@@ -23,7 +24,8 @@ pub use positions::PositionRow;
 #[cfg(seedmask_dsp)]
 pub(crate) use rice::Reader;
 pub use rice::RiceRow;
-pub use row::{Row, Rows, WordRow};
+pub use row::{Row, Rows};
+pub use words::WordRow;
 #[cfg(feature = "write")]
 pub use write::{EncodeError, decode, encode, fastest, fastest_in_convolutions, smallest};
 
