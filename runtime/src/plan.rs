@@ -240,7 +240,8 @@ fn meet(one: &Range<u32>, other: &Range<u32>) -> bool {
 
 /// Checks that `bytes` lie in the arena.
 fn check_bytes(index: u8, bytes: &Range<u32>, arena: u32) -> Result<(), ParseError> {
-    if bytes.end > arena || !bytes.start.is_multiple_of(ALIGNMENT) {
+    // An end beyond 32 bits is cut to the largest number, which is no multiple.
+    if bytes.end > arena & !(ALIGNMENT - 1) || !bytes.start.is_multiple_of(ALIGNMENT) {
         return Err(ParseError::Placement { index, end: bytes.end, arena });
     }
     Ok(())

@@ -287,6 +287,14 @@ fn plans_that_overlap_or_lack_a_halo_are_named() {
     let error = edit(6, scratch & !31, 0);
     assert_eq!(error, ParseError::ScratchOverlap { layer: 5, tensor: 6 });
 
+    // No arena is large enough for what ends beyond 32 bits.
+    let mut edited = file.clone();
+    edited[at + 8 * 8..at + 8 * 8 + 4].copy_from_slice(&(u32::MAX - 3).to_le_bytes());
+    edited[12..16].copy_from_slice(&u32::MAX.to_le_bytes());
+    reseal(&mut edited);
+    let error = Model::parse(&edited).unwrap_err();
+    assert!(matches!(error, ParseError::Placement { index: 8, .. }), "{error:?}");
+
     // Scratch need not be at a multiple of 4 by its form.
     let mut edited = file.clone();
     edited[at + 8 * 6 + 4] |= 1;
@@ -303,6 +311,11 @@ fn layers_that_cannot_be_joined_are_named() {
     edited[NODES + 12 * 2] |= 0x80;
     reseal(&mut edited);
     assert_eq!(Model::parse(&edited).unwrap_err(), ParseError::Malformed(Part::Tensor(2)));
+    // The input would have the room of two channels, whatever it is read as.
+    let mut edited = file.clone();
+    edited[NODES] |= 0x80;
+    reseal(&mut edited);
+    assert_eq!(Model::parse(&edited).unwrap_err(), ParseError::Tensor { tensor: 0 });
 }
 
 /// The sum would overwrite what its other channels are made in.

@@ -94,7 +94,9 @@ impl Taps<'_> {
         let (channel, tap) = (input / area, input % area);
         let tap = self.x.tap(self.window.padding[1].into(), tap / width, tap % width);
         if let Some(entry) = self.taps.get_mut(self.count) {
-            *entry = ((channel * self.x.plane() + tap) << 8) as u32 | u32::from(weight as u8);
+            // Lists that were not checked may say any input.
+            let offset = channel.wrapping_mul(self.x.plane()).wrapping_add(tap);
+            *entry = (offset << 8) as u32 | u32::from(weight as u8);
             self.count += 1;
         }
     }
