@@ -126,7 +126,11 @@ impl Taps<'_> {
             while done < outputs.len() {
                 // The last four may begin within those before: they then write the same bytes again.
                 let at = done.min(outputs.len() - step);
-                let sums = self.sums(x.bytes.get(start + at * right..).unwrap_or_default());
+                let x = x.bytes.get(start + at * right..).unwrap_or_default();
+                let sums = match step {
+                    1 => [self.sums::<1>(x)[0], 0, 0, 0],
+                    _ => self.sums(x),
+                };
                 let outputs = outputs.get_mut(at..).unwrap_or_default();
                 for (output, sum) in outputs.iter_mut().zip(sums).take(step) {
                     *output = match narrow {
@@ -142,17 +146,13 @@ impl Taps<'_> {
     /// The sums of outputs side by side, the window of the first at the first byte of `x`.
     #[cfg_attr(not(seedmask_small), inline(always))]
     #[cfg_attr(seedmask_small, inline(never))]
-    fn sums(&self, x: &[u8]) -> [i32; OUTPUTS] {
-        let mut sums = [0; OUTPUTS];
+    fn sums<const COUNT: usize>(&self, x: &[u8]) -> [i32; COUNT] {
+        let mut sums = [0; COUNT];
         for tap in self.taps.iter().take(self.count) {
             let (offset, weight) = ((tap >> 8) as usize, i32::from(*tap as i8));
-            let x = x.get(offset..).unwrap_or_default();
-            let values = match x.first_chunk::<OUTPUTS>() {
-                Some(values) => *values,
-                // One output at the end.
-                None => [x.first().copied().unwrap_or(0), 0, 0, 0],
-            };
-            sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += weight * i32::from(x));
+            if let Some(values) = x.get(offset..).and_then(|x| x.first_chunk::<COUNT>()) {
+                sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += weight * i32::from(*x));
+            }
         }
         sums
     }
