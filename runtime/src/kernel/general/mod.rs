@@ -144,8 +144,7 @@ impl Taps<'_> {
     }
 
     /// The sums of outputs side by side, the window of the first at the first byte of `x`.
-    #[cfg_attr(not(seedmask_small), inline(always))]
-    #[cfg_attr(seedmask_small, inline(never))]
+    #[inline(always)]
     fn sums<const COUNT: usize>(&self, x: &[u8]) -> [i32; COUNT] {
         let mut sums = [0; COUNT];
         for tap in self.taps.iter().take(self.count) {
