@@ -226,6 +226,26 @@ impl<'a> Rows<'a> {
             }
             return self.end_row();
         }
+        // Code by code, as dense layers are often as sparse as to have few in a word.
+        if let (LayerMasks::Rice(reader), LayerValues::Signs(generator)) =
+            (&mut self.masks, &self.values)
+            && Family::Rice.is_linked()
+        {
+            let (weights, row) = (self.layer.weights, self.row);
+            let drawn = generator.row(self.layer.first, row, weights.words());
+            let start = row.wrapping_mul(weights.inputs);
+            let (mut word, mut signs) = (0, drawn.word(0));
+            reader.visit(start.saturating_add(weights.inputs), |flat| {
+                let input = flat.wrapping_sub(start) as usize;
+                if input / WORD != word {
+                    word = input / WORD;
+                    signs = drawn.word(word as u32);
+                }
+                let minus = signs >> bit_of(input % WORD) & 1;
+                each(input, 1 - 2 * minus as i32);
+            });
+            return self.end_row();
+        }
         // Four words are a block of positions.
         const BLOCK: usize = 4;
         let words = self.layer.weights.words() as usize;
