@@ -197,11 +197,11 @@ impl RiceRow<'_> {
     #[cfg(seedmask_vectors)]
     #[inline(always)]
     pub(crate) fn visit(&mut self, mut each: impl FnMut((u32, i32))) {
-        let mut row = self.clone();
-        while let Some(kept) = row.step() {
-            each(kept);
-        }
-        self.reader = row.reader;
+        let (start, mut values) = (self.start, self.values.clone());
+        self.reader.visit(self.end, |flat| {
+            let index = flat.wrapping_sub(start);
+            each((index, values.weight(index)));
+        });
     }
 
     #[inline(always)]

@@ -1,8 +1,8 @@
 //! From sums of a tile to outputs, four at a time.
 
-/// Four outputs from the sums `$e` (0 and 2) and `$o` (1 and 3) into `$e` by a steep rule: r0 scale, r2
-/// shift. No flag changes.
-macro_rules! steep_activations {
+/// The sums of `$e` (0 and 2) and `$o` (1 and 3) by a rule: r0 scale, r2 shift. Those of 0 and 1 are then in r3
+/// and r12. No flag changes.
+macro_rules! scaled {
     ($e:literal, $o:literal) => {
         concat!(
             "smlawb r3, r0, ",
@@ -21,6 +21,16 @@ macro_rules! steep_activations {
             ", r0, ",
             $o,
             ", r2\n",
+        )
+    };
+}
+
+/// Four outputs from the sums `$e` (0 and 2) and `$o` (1 and 3) into `$e` by a steep rule: r0 scale, r2
+/// shift. No flag changes.
+macro_rules! steep_activations {
+    ($e:literal, $o:literal) => {
+        concat!(
+            scaled!($e, $o),
             "usat r3, #7, r3, asr #12\n",
             "usat ",
             $e,
@@ -58,22 +68,7 @@ macro_rules! steep_activations {
 macro_rules! quick_activations {
     ($e:literal, $o:literal) => {
         concat!(
-            "smlawb r3, r0, ",
-            $e,
-            ", r2\n",
-            "smlawt ",
-            $e,
-            ", r0, ",
-            $e,
-            ", r2\n",
-            "smlawb r12, r0, ",
-            $o,
-            ", r2\n",
-            "smlawt ",
-            $o,
-            ", r0, ",
-            $o,
-            ", r2\n",
+            scaled!($e, $o),
             "pkhtb ",
             $e,
             ", ",
@@ -105,4 +100,4 @@ macro_rules! quick_activations {
     };
 }
 
-pub(super) use {quick_activations, steep_activations};
+pub(super) use {quick_activations, scaled, steep_activations};

@@ -16,7 +16,7 @@
 use core::arch::naked_asm;
 
 use super::channels::{Channels, next_epilogue, next_program};
-use super::outputs::{quick_activations, steep_activations};
+use super::outputs::{quick_activations, scaled, steep_activations};
 
 /// Marks the first word of the end of a list. Addresses of the input stay below it.
 pub(super) const END: u32 = 1 << 31;
