@@ -53,18 +53,13 @@ pub fn demo() -> Result<()> {
     step("evaluate on all test images, with the integer runtime");
     let tasks = evaluate(&seedmask, &file)?;
     let artifact = fs::read(&file)?;
-    let images = images(&tasks)?;
-    let content = Content {
-        artifact: Some(file),
-        images: Some(firmware::scratch("demo-images.bin")?),
-        cases: None,
-        logits: true,
-    };
-    fs::write(firmware::scratch("demo-images.bin")?, &images)?;
+    let images = firmware::scratch("demo-images.bin")?;
+    fs::write(&images, self::images(&tasks)?)?;
+    let content = Content { artifact: Some(file), images: Some(images), cases: None, logits: true };
     let mut on_boards = Vec::new();
     for board in &BOARDS {
         step(&format!("run on the {}", board.title));
-        let demo = emulated::demo(board, &artifact, &images, &content)?;
+        let demo = emulated::demo(board, &content)?;
         for line in demo.log.lines().filter(|line| !line.starts_with("logits ")) {
             println!("  {line}");
         }

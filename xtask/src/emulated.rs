@@ -1,7 +1,7 @@
 //! What is checked on an emulated board: the counter, the case table and the demo's logits, bit for
 //! bit against the host.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 use seedmask::kernel::{Reference, Words};
@@ -58,13 +58,21 @@ pub fn cases(board: &Board, content: &Content) -> Result<usize> {
     Ok(expected.len())
 }
 
-/// Runs the demo on the board and compares every logit with the host's.
-pub fn demo(board: &Board, artifact: &[u8], images: &[u8], content: &Content) -> Result<Demo> {
+/// Runs the demo on the board and compares every logit with the host's. Its `content` names a model and
+/// images.
+pub fn demo(board: &Board, content: &Content) -> Result<Demo> {
     let elf = firmware::build(board, "demo", content)?;
     let log = qemu::run(board, &elf)?;
-    let compared = host::compare(&host::logits(artifact, images)?, &host::logged(&log)?)
+    let (artifact, images) = (read(&content.artifact)?, read(&content.images)?);
+    let compared = host::compare(&host::logits(&artifact, &images)?, &host::logged(&log)?)
         .with_context(|| format!("{} differs from the host", board.name))?;
     Ok(Demo { log, compared })
+}
+
+/// The bytes of a file that a demo is about.
+fn read(path: &Option<PathBuf>) -> Result<Vec<u8>> {
+    let path = path.as_ref().context("a demo compares with a model and images that are named")?;
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 impl Demo {

@@ -14,10 +14,12 @@ mod paths;
 mod probe;
 mod qemu;
 mod run;
+mod sample;
 mod setup;
 mod size;
 mod test;
 mod toolchain;
+mod usage;
 
 // Shared with the firmware, which is a workspace of its own.
 #[path = "../../firmware/app/build/idx.rs"]
@@ -29,6 +31,8 @@ mod images;
 mod pattern;
 
 use std::process::ExitCode;
+
+use usage::Usage;
 
 const USAGE: &str = "\
 cargo xtask setup              install what is missing, or say what to type
@@ -43,7 +47,11 @@ cargo xtask bench [OPTION …]   instructions and modelled cycles of layers, see
     --bless          these instruction counts are the expected ones from now on
     --json FILE      the figures as JSON lines
 cargo xtask size               flash and stack of the linked runtime against its budgets
-cargo xtask run BOARD [BIN]    run a program of a board in the emulator (qemu-m4, qemu-m0; demo)";
+cargo xtask run BOARD [BIN]    run a program of a board in the emulator (qemu-m4, qemu-m0; demo)
+Exit codes: 0 done; 1 a check failed, or something could not be done; 2 what was typed is at fault";
+
+/// Exit code of a command line that is at fault.
+const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -67,14 +75,14 @@ fn main() -> ExitCode {
             eprintln!(
                 "error: `{unknown}` is no command of `cargo xtask`; expected one of\n{USAGE}"
             );
-            return ExitCode::from(2);
+            return ExitCode::from(WRONG_USAGE);
         }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<Usage>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -7,13 +7,14 @@ use crate::{
     board::{BOARDS, Board},
     command,
     toolchain::Toolchain,
+    usage::Usage,
 };
 
 /// Builds a program of a board and runs it in the emulator, its messages on the terminal.
 pub fn run(board: &str, bin: &str) -> Result<()> {
     let board = Board::find(board).with_context(|| {
         let names: Vec<_> = BOARDS.iter().map(|board| board.name).collect();
-        format!("no board is called `{board}`; there are {}", names.join(", "))
+        Usage(format!("no board is called `{board}`; there are {}", names.join(", ")))
     })?;
     let mut cargo = Toolchain::require()?.cargo("run");
     cargo.args(["--release", "--locked", "--bin", bin]).current_dir(board.folder());

@@ -2,7 +2,7 @@
 
 use std::{env, fs, path::PathBuf, process::Command, time::Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use seedmask::Family;
 
 use crate::{
@@ -10,14 +10,8 @@ use crate::{
     board::BOARDS,
     command, emulated,
     firmware::{self, Content},
-    idx, paths, probe, setup, size,
+    paths, probe, sample, setup, size,
 };
-
-/// Data sets of the committed sample, in the order of the demo model's tasks.
-const SAMPLE: [&str; 2] = ["tests/data/fashion-mnist", "tests/data/mnist"];
-
-/// Images of each that the boards classify.
-const IMAGES_A_TASK: usize = 100;
 
 /// The checks so far.
 #[derive(Default)]
@@ -149,16 +143,7 @@ fn kernels_on_aarch64(checks: &mut Checks) {
 
 /// Everything about the boards.
 fn boards(checks: &mut Checks) -> Result<()> {
-    let artifact = paths::root().join("trainer/models/demo.smk");
-    let images = images()?;
-    let content = Content {
-        artifact: Some(artifact.clone()),
-        images: Some(images.clone()),
-        cases: Some(cases()?),
-        logits: true,
-    };
-    let read =
-        |path: &PathBuf| fs::read(path).with_context(|| format!("cannot read {}", path.display()));
+    let content = Content { cases: Some(cases()?), ..sample::content()? };
     for board in &BOARDS {
         let name = board.name;
         checks.check(&format!("{name}: lints"), || firmware::clippy(board, &content));
@@ -175,7 +160,7 @@ fn boards(checks: &mut Checks) -> Result<()> {
             }
         });
         checks.check(&format!("{name}: the demo, bit for bit"), || {
-            let demo = emulated::demo(board, &read(&artifact)?, &read(&images)?, &content)?;
+            let demo = emulated::demo(board, &content)?;
             println!("{} images, all logits as on the host", demo.compared);
             Ok(())
         });
@@ -186,20 +171,9 @@ fn boards(checks: &mut Checks) -> Result<()> {
     checks.check("counting board: lints", || {
         bench::boards().iter().try_for_each(|board| firmware::clippy(board, &content))
     });
-    checks.check("instructions of layers and networks", bench::expected::check);
+    checks.check("instructions of layers and networks", || bench::expected::check(&content));
     checks.check("flash and stack within budgets", || size::size(&content));
     Ok(())
-}
-
-/// The committed sample as a file of images.
-fn images() -> Result<PathBuf> {
-    let tasks: Result<Vec<_>, _> = SAMPLE
-        .iter()
-        .map(|folder| idx::test_images(&paths::root().join(folder), IMAGES_A_TASK))
-        .collect();
-    let path = firmware::scratch("sample.bin")?;
-    fs::write(&path, idx::pack(&tasks?))?;
-    Ok(path)
 }
 
 /// The cases that fit the smallest board, as a folder of artifacts.

@@ -102,6 +102,9 @@ pub fn count<'s>(
     hot: usize,
     opt_level: Option<&str>,
 ) -> Result<Vec<Counted<'s>>> {
+    if subjects.is_empty() {
+        return Ok(Vec::new());
+    }
     let level = opt_level.unwrap_or(SPEED);
     let level = if level.parse::<u8>().is_ok() { level } else { &format!("\"{level}\"") };
     let opt_level = format!("profile.release.package.seedmask.opt-level={level}");

@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::count::{self, Counted, TARGETS};
+use super::demo;
 use super::subjects::{self, Subject};
-use crate::{paths, toolchain::Toolchain};
+use crate::{firmware::Content, paths, toolchain::Toolchain};
 
-/// Instructions by name of the subject.
-type Counts = BTreeMap<String, u64>;
+/// Instructions by name.
+pub type Counts = BTreeMap<String, u64>;
 
 /// A file of expected counts.
 #[derive(Serialize, Deserialize)]
@@ -37,8 +38,8 @@ fn is_expected(subject: &Subject) -> bool {
     DENSITIES.contains(&subject.density) && subject.encoding != Some("smallest")
 }
 
-/// Measures what is in the files and compares.
-pub fn check() -> Result<()> {
+/// Measures what is in the files and compares. `content` is the sample's, as the boards carry it.
+pub fn check(content: &Content) -> Result<()> {
     let mut subjects = subjects::all("")?;
     subjects.retain(is_expected);
     let compiler = Toolchain::require()?.version()?;
@@ -56,7 +57,7 @@ pub fn check() -> Result<()> {
             println!("{}: the counts are of {}, here is {compiler}", target.key, expected.compiler);
             OTHER_COMPILER
         };
-        let found = counts(&counted);
+        let found = counts(&counted, demo::count(target.key, content)?);
         worse.extend(differences(target.key, &expected.instructions, &found, tolerance));
     }
     if !worse.is_empty() {
@@ -69,16 +70,16 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// Writes what was counted on a target.
-pub fn bless(target: &str, counted: &[Counted]) -> Result<()> {
+/// Writes what was counted on a target, and of the demo on its board.
+pub fn bless(target: &str, counted: &[Counted], demo: Counts) -> Result<()> {
     let compiler = Toolchain::require()?.version()?;
-    let expected = Expected { compiler, instructions: counts(counted) };
+    let expected = Expected { compiler, instructions: counts(counted, demo) };
     let text = serde_json::to_string_pretty(&expected)? + "\n";
     let path = path(target);
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn counts(counted: &[Counted]) -> Counts {
+fn counts(counted: &[Counted], demo: Counts) -> Counts {
     let expected = counted.iter().filter(|counted| is_expected(counted.subject));
     expected
         .flat_map(|counted| {
@@ -88,6 +89,7 @@ fn counts(counted: &[Counted]) -> Counts {
             let starts = starts.into_iter().filter(|_| subject.layer.is_none());
             [(subject.name.clone(), run.instructions)].into_iter().chain(starts)
         })
+        .chain(demo)
         .collect()
 }
 

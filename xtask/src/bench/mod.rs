@@ -2,6 +2,7 @@
 
 mod anchors;
 mod count;
+mod demo;
 pub mod expected;
 mod figures;
 mod flash;
@@ -13,10 +14,15 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use count::{Counted, TARGETS};
+use expected::Counts;
 use host::Timed;
 use subjects::Subject;
 
-use crate::board::Board;
+use crate::{
+    board::Board,
+    sample,
+    usage::{self, Usage},
+};
 
 /// What to measure and what to show.
 #[derive(Default)]
@@ -75,6 +81,16 @@ impl Options {
         Ok(options)
     }
 
+    /// Whether `name` has the part that is asked for.
+    fn names(&self, name: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| name.contains(only))
+    }
+
+    /// Whether what the boards run is asked for, as they compile it.
+    fn wants_boards(&self) -> bool {
+        self.target.as_deref() != Some("host") && self.opt_level.is_none()
+    }
+
     /// Whether a target is asked for.
     fn wants(&self, key: &str) -> bool {
         self.target.as_deref().is_none_or(|wanted| wanted == key)
@@ -88,17 +104,31 @@ pub fn boards() -> [&'static Board; 2] {
 
 /// Measures, prints tables, and writes the figures as JSON lines.
 pub fn bench(words: &[&str]) -> Result<()> {
-    let options = Options::parse(words)?;
+    let options = Options::parse(words).map_err(|error| Usage(error.to_string()))?;
     let subjects = subjects::all(options.only.as_deref().unwrap_or(""))?;
-    ensure!(!subjects.is_empty(), "no case has such a name");
+    let demo = demo::names()?.iter().any(|name| options.names(name));
+    if subjects.is_empty() {
+        ensure!(demo, unknown(options.only.as_deref().unwrap_or(""))?);
+        let fault = "the demo is counted on boards as they compile it, without --opt-level";
+        ensure!(options.wants_boards(), Usage(fault.to_owned()));
+    }
+    let sample = (demo && options.wants_boards()).then(sample::content).transpose()?;
     let mut figures = Vec::new();
     for target in TARGETS.iter().filter(|target| options.wants(target.key)) {
         let opt_level = options.opt_level.as_deref();
         let all = count::count(target, &subjects, options.hot, opt_level)?;
-        println!("\n{}, modelled cycles at zero wait states", target.title);
-        show(&all, target.key, options.layers || options.hot > 0);
+        if !all.is_empty() {
+            println!("\n{}, modelled cycles at zero wait states", target.title);
+            show(&all, target.key, options.layers || options.hot > 0);
+        }
+        let mut demo = Counts::new();
+        if let Some(sample) = &sample {
+            demo = demo::count(target.key, sample)?;
+            demo.retain(|name, _| options.names(name));
+            show_demo(target.key, &demo);
+        }
         if options.bless {
-            expected::bless(target.key, &all)?;
+            expected::bless(target.key, &all, demo)?;
         }
         if options.json.is_some() {
             let flash = flash::Flash::measure(target.key, &subjects)?;
@@ -106,7 +136,7 @@ pub fn bench(words: &[&str]) -> Result<()> {
             figures.extend(figures::of_board(target.key, &all, bytes));
         }
     }
-    if options.wants("host") && options.hot == 0 && !options.bless {
+    if options.wants("host") && options.hot == 0 && !options.bless && !subjects.is_empty() {
         let all = host::time(&subjects)?;
         println!("\nthis computer, one core");
         show_host(&all);
@@ -116,6 +146,27 @@ pub fn bench(words: &[&str]) -> Result<()> {
         figures::write(path, &figures)?;
     }
     Ok(())
+}
+
+/// The fault of asking for cases that are not there.
+fn unknown(only: &str) -> Result<Usage> {
+    let mut names: Vec<String> = subjects::names()?;
+    names.extend(demo::names()?);
+    let near = usage::near(only, &names);
+    let instead = match near.is_empty() {
+        true => format!("there are {} and demo", subjects::cases().join(", ")),
+        false => format!("near it are {}", near.join(", ")),
+    };
+    Ok(Usage(format!("no case's name contains `{only}`; {instead}")))
+}
+
+/// Counts of the demo on the board of this key.
+fn show_demo(key: &str, counts: &Counts) {
+    let board = Board::find(key).map_or(key, |board| board.title);
+    println!("\n{board}, compiled for size as its programs are");
+    for (name, instructions) in counts {
+        println!("{name:<24} {instructions:>12} instructions");
+    }
 }
 
 /// The table of a core. Networks' arena and artifact stand beside those of an int8 engine; if

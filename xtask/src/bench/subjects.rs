@@ -46,17 +46,33 @@ pub fn all(only: &str) -> Result<Vec<Subject>> {
     for case in &SPEED {
         subjects.extend(layers(case)?.into_iter().filter(|subject| subject.name.contains(only)));
     }
-    for network in NETWORKS {
-        for density in NETWORK_DENSITIES {
-            for (encoding, masks) in [(None, "fastest"), (Some("smallest"), "smallest")] {
-                let name = name(network, encoding, density);
-                if name.contains(only) {
-                    subjects.push(build(network, density, encoding, masks)?);
-                }
-            }
+    for (network, density, encoding) in networks() {
+        if name(network, encoding, density).contains(only) {
+            subjects.push(build(network, density, encoding)?);
         }
     }
     Ok(subjects)
+}
+
+/// The names of all of them.
+pub fn names() -> Result<Vec<String>> {
+    let layers: Result<Vec<_>> = SPEED.iter().map(layers).collect();
+    let layers = layers?.into_iter().flatten().map(|subject| subject.name);
+    let networks = networks().map(|(network, density, encoding)| name(network, encoding, density));
+    Ok(layers.chain(networks).collect())
+}
+
+/// The names of layers and networks, without density and encoding.
+pub fn cases() -> Vec<&'static str> {
+    SPEED.iter().map(|case| case.name).chain(NETWORKS).collect()
+}
+
+/// Every network with its density and encoding, where that is not the fastest.
+fn networks() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>)> {
+    let densities = |network| NETWORK_DENSITIES.map(|density| (network, density));
+    let networks = NETWORKS.into_iter().flat_map(densities);
+    networks
+        .flat_map(|(network, density)| [None, Some("smallest")].map(|it| (network, density, it)))
 }
 
 fn name(case: &str, encoding: Option<&str>, density: &str) -> String {
@@ -117,12 +133,8 @@ struct Built {
 }
 
 /// A network with random masks.
-fn build(
-    network: &str,
-    density: &str,
-    encoding: Option<&'static str>,
-    masks: &str,
-) -> Result<Subject> {
+fn build(network: &str, density: &str, encoding: Option<&'static str>) -> Result<Subject> {
+    let masks = encoding.unwrap_or("fastest");
     let file = firmware::scratch(&format!("bench/{network}-{masks}-{density}.smk"))?;
     let recipe = paths::root().join(format!("trainer/recipes/{network}.toml"));
     let mut seedmask = Command::new(seedmask()?);
