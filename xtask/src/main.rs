@@ -13,6 +13,7 @@ mod host;
 mod paths;
 mod probe;
 mod qemu;
+mod readme;
 mod run;
 mod sample;
 mod setup;

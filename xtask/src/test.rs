@@ -10,7 +10,7 @@ use crate::{
     board::BOARDS,
     command, emulated,
     firmware::{self, Content},
-    paths, probe, sample, setup, size,
+    paths, probe, readme, sample, setup, size,
 };
 
 /// The checks so far.
@@ -168,6 +168,7 @@ fn boards(checks: &mut Checks) -> Result<()> {
             probe::check(board, &content)
         });
     }
+    checks.check("the programs in the texts, as printed there", readme::check);
     checks.check("counting board: lints", || {
         bench::boards().iter().try_for_each(|board| firmware::clippy(board, &content))
     });
