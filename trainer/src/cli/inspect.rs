@@ -10,6 +10,7 @@ use clap::Args;
 use seedmask::Family;
 use seedmask::artifact::{Kind, Model, Op, PROLOGUE, Prologue, Task, VERSION};
 use seedmask::epilogue::CHANNEL;
+use seedmask::kernel::{BANDS, SPLIT, WHOLE};
 use seedmask::layer::Source;
 use seedmask::mask::{self, Encoding, LayerWeights};
 use seedmask::plan;
@@ -83,7 +84,8 @@ struct TensorReport {
     tensor: u8,
     size: [usize; 3],
     halo: u8,
-    bands: u8,
+    /// How its planes lie; see `kernel::layout` of the runtime.
+    layout: &'static str,
     offset: u32,
     bytes: u32,
     /// The first and the last layer during which its bytes are spoken for.
@@ -300,7 +302,7 @@ fn arena(model: &Model) -> Vec<TensorReport> {
             tensor: id,
             size: size(&tensor),
             halo: place.pad,
-            bands: place.bands,
+            layout: layout(place.bands),
             offset: place.offset,
             bytes: model.region(id)?.len() as u32,
             span: *spans.get(usize::from(id))?,
@@ -309,6 +311,16 @@ fn arena(model: &Model) -> Vec<TensorReport> {
         })
     };
     (0..model.tensor_count()).filter_map(tensor).collect()
+}
+
+/// What a plan's bands stand for.
+fn layout(bands: u8) -> &'static str {
+    match bands {
+        BANDS => "four bands",
+        SPLIT => "split columns",
+        WHOLE => "whole words",
+        _ => "plain",
+    }
 }
 
 fn task_report(model: &Model, task: &Task, in_patch: bool) -> TaskReport {

@@ -1,5 +1,6 @@
 //! Looking at, running, testing and rearranging artifacts.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use crate::support::{fixture, ok, refused, repository, seedmask};
@@ -21,7 +22,7 @@ fn inspect_shows_what_everything_costs() {
         "5 conv2d 6×4×3 8×4×3 48 seeded magnitudes 576",
         "6 average pool 8×4×3 8",
         "7 dense 8 21 168 stored int8 168",
-        "tensor 2 6×9×7 0 1 ",
+        "tensor 2 6×9×7 0 plain ",
         "scratch 1 0 ",
         "task mix, 5 classes: bag, boot, coat, dress, shirt",
         "layer kind rows×inputs mask kept density bytes bits/weight entropy epilogue MACs kept",
@@ -261,6 +262,30 @@ fn the_arena_is_shown_as_a_timeline() {
     assert_eq!(text.lines().filter(|line| line.ends_with("peak")).count(), 1);
     let first = text.lines().find(|line| line.starts_with("tensor 0 ")).unwrap();
     assert!(first.contains("█"), "{first}");
+}
+
+#[test]
+fn the_layout_of_every_map_is_told_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let layouts = |name: &str| {
+        let recipe = repository(&format!("trainer/recipes/{name}.toml")).display().to_string();
+        let file = folder.path().join(format!("{name}.smk")).display().to_string();
+        ok(&format!("build {recipe} --density 0.1 -o {file}"));
+        let report = &ok(&format!("inspect {file} --json")).json()[0];
+        let tensors = report["arena"].as_array().unwrap();
+        let layouts: Vec<String> =
+            tensors.iter().map(|it| it["layout"].as_str().unwrap().to_owned()).collect();
+        let text = ok(&format!("inspect {file}")).out;
+        for (place, layout) in layouts.iter().enumerate() {
+            let start = format!("tensor {place} ");
+            let row = text.lines().find(|line| line.starts_with(&start)).unwrap();
+            assert!(words(row).contains(&format!(" {layout} ")), "{row}");
+        }
+        layouts
+    };
+    let found: BTreeSet<String> = ["kws", "ic", "vww"].into_iter().flat_map(layouts).collect();
+    let all = ["four bands", "plain", "split columns", "whole words"].map(str::to_owned);
+    assert_eq!(found, BTreeSet::from(all));
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn layers(backbone: &Backbone) -> Table {
 
 fn arena(backbone: &Backbone) -> Table {
     let mut table =
-        Table::new(&["", "size", "halo", "bands", "offset", "bytes", "layers"], &[0, 1, 6]);
+        Table::new(&["", "size", "halo", "layout", "offset", "bytes", "layers"], &[0, 1, 3, 6]);
     for tensor in &backbone.arena {
         let from = tensor.written_by.map_or("input".to_owned(), |layer| layer.to_string());
         let until = tensor.read_until.map_or("output".to_owned(), |layer| layer.to_string());
@@ -78,7 +78,7 @@ fn arena(backbone: &Backbone) -> Table {
             format!("tensor {}", tensor.tensor),
             size(tensor.size),
             tensor.halo.to_string(),
-            tensor.bands.to_string(),
+            tensor.layout.to_owned(),
             thousands(tensor.offset.into()),
             thousands(tensor.bytes.into()),
             format!("{from} to {until}"),
