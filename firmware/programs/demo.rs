@@ -4,7 +4,6 @@
 #![no_main]
 
 use defmt_semihosting as _;
-use qemu_m4 as board;
 use seedmask::Arena;
 use seedmask_app::{
     content::{ARENA, ARTIFACT, IMAGES},

@@ -3,7 +3,6 @@
 #![no_main]
 
 use defmt_semihosting as _;
-use qemu_m4 as board;
 use seedmask_support::exit;
 
 #[panic_handler]

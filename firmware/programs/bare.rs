@@ -4,7 +4,7 @@
 
 use core::hint::black_box;
 
-use qemu_m0 as _;
+use board as _;
 use seedmask_app::{
     content::{ARENA, IMAGES},
     quiet,

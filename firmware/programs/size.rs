@@ -5,7 +5,7 @@
 
 use core::hint::black_box;
 
-use qemu_m4 as _;
+use board as _;
 use seedmask::Arena;
 use seedmask_app::{
     content::{ARENA, ARTIFACT, IMAGES},

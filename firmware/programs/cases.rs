@@ -3,7 +3,7 @@
 #![no_main]
 
 use defmt_semihosting as _;
-use qemu_m4 as _;
+use board as _;
 use seedmask::Arena;
 use seedmask_app::{
     cases,
