@@ -6,8 +6,11 @@
 //! | `SEEDMASK_IMAGES` | the images (`src/images.rs`) | 100 a task of `tests/data` |
 //! | `SEEDMASK_CASES` | a folder of small artifacts for the bin `cases` | none |
 
-#[path = "build/idx.rs"]
+#[allow(dead_code, reason = "the trainer uses the rest")]
+#[path = "../../trainer/src/data/idx.rs"]
 mod idx;
+#[path = "build/pack.rs"]
+mod pack;
 
 use std::{
     env,
@@ -27,7 +30,8 @@ const IMAGES_A_TASK: usize = 100;
 
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=build.rs");
-    println!("cargo:rerun-if-changed=build/idx.rs");
+    println!("cargo:rerun-if-changed=build/pack.rs");
+    println!("cargo:rerun-if-changed=../../trainer/src/data/idx.rs");
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
 
@@ -39,10 +43,10 @@ fn main() -> io::Result<()> {
         None => {
             let tasks: io::Result<Vec<_>> = DEFAULT_IMAGES
                 .iter()
-                .map(|folder| idx::test_images(&root.join(folder), IMAGES_A_TASK))
+                .map(|folder| pack::test_images(&root.join(folder), IMAGES_A_TASK))
                 .collect();
             let images = out.join("images.bin");
-            fs::write(&images, idx::pack(&tasks?))?;
+            fs::write(&images, pack::pack(&tasks?))?;
             images
         }
     };

@@ -2,8 +2,8 @@
 #![no_std]
 #![no_main]
 
-use defmt_semihosting as _;
 use board as _;
+use defmt_semihosting as _;
 use seedmask::Arena;
 use seedmask_app::{
     cases,

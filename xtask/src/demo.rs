@@ -18,7 +18,7 @@ use crate::{
     command, data,
     emulated::{self, Demo},
     firmware::{self, Content},
-    host, idx, paths, setup,
+    host, pack, paths, setup,
     size::{self, Families, Size},
     test::cargo,
 };
@@ -119,17 +119,17 @@ fn images(tasks: &[Evaluated]) -> Result<Vec<u8>> {
         let images = match task.task.as_str() {
             "digits" => {
                 let digits = data::digits().context("the digits are gone since training")?;
-                idx::test_images(&digits, IMAGES_A_TASK)?
+                pack::test_images(&digits, IMAGES_A_TASK)?
             }
-            "clothes-rotated" => idx::test_images(&clothes, IMAGES_A_TASK)?
+            "clothes-rotated" => pack::test_images(&clothes, IMAGES_A_TASK)?
                 .into_iter()
                 .map(|(label, image)| (label, turned(&image)))
                 .collect(),
-            _ => idx::test_images(&clothes, IMAGES_A_TASK)?,
+            _ => pack::test_images(&clothes, IMAGES_A_TASK)?,
         };
         all.push(images);
     }
-    Ok(idx::pack(&all))
+    Ok(pack::pack(&all))
 }
 
 /// A square image turned clockwise by 90°.

@@ -22,12 +22,19 @@ mod test;
 mod toolchain;
 mod usage;
 
-// Shared with the firmware, which is a workspace of its own.
-#[path = "../../firmware/app/build/idx.rs"]
+// Shared with the trainer, which is slow to build: chores begin at once.
+#[allow(dead_code, reason = "the trainer uses the rest")]
+#[path = "../../trainer/src/data/idx.rs"]
 mod idx;
+#[allow(dead_code, reason = "the trainer uses the rest")]
+#[path = "../../trainer/src/data/places.rs"]
+mod places;
+// Shared with the firmware, which is a workspace of its own.
 #[allow(dead_code, reason = "the firmware uses the rest")]
 #[path = "../../firmware/app/src/images.rs"]
 mod images;
+#[path = "../../firmware/app/build/pack.rs"]
+mod pack;
 #[path = "../../firmware/app/src/pattern.rs"]
 mod pattern;
 

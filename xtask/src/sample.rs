@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::{
     firmware::{self, Content},
-    idx, paths,
+    pack, paths,
 };
 
 /// Data sets of the committed sample, in the order of the demo model's tasks.
@@ -30,9 +30,9 @@ pub fn content() -> Result<Content> {
 fn images() -> Result<PathBuf> {
     let tasks: Result<Vec<_>, _> = SAMPLE
         .iter()
-        .map(|folder| idx::test_images(&paths::root().join(folder), IMAGES_A_TASK))
+        .map(|folder| pack::test_images(&paths::root().join(folder), IMAGES_A_TASK))
         .collect();
     let path = firmware::scratch("sample.bin")?;
-    fs::write(&path, idx::pack(&tasks?))?;
+    fs::write(&path, pack::pack(&tasks?))?;
     Ok(path)
 }

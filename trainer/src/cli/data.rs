@@ -9,7 +9,7 @@ use super::Failure;
 use super::output::Output;
 use super::table::Table;
 use crate::data::catalog::{self, Derivation, Entry};
-use crate::data::{DataError, fetch, locate};
+use crate::data::{DataError, fetch, locate, places};
 
 /// List the data sets, or download one
 #[derive(Debug, Subcommand)]
@@ -67,7 +67,7 @@ impl Data {
 }
 
 fn download(entry: &Entry, folder: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    let folder = folder.or_else(locate::cache_folder).ok_or_else(|| {
+    let folder = folder.or_else(places::cache_folder).ok_or_else(|| {
         Failure::Input("no cache folder: HOME is not set; name a folder with --data".to_owned())
     })?;
     let told = |name: &str| {

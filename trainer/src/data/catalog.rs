@@ -116,10 +116,13 @@ pub fn load_from(entry: &Entry, split: Split, folder: &Path) -> Result<Images, D
         Split::Train => (set.train_images, set.train_labels),
         Split::Test => (set.test_images, set.test_labels),
     };
-    let images_path = locate::existing(folder, images.name);
-    let labels_path = locate::existing(folder, labels.name);
-    let images = idx::read(&images_path, 3)?;
-    let labels = idx::read(&labels_path, 1)?;
+    let images_path = idx::existing(folder, images.name);
+    let labels_path = idx::existing(folder, labels.name);
+    let read = |path: &Path, rank| {
+        idx::read(path, rank).map_err(|source| DataError::Idx { path: path.to_owned(), source })
+    };
+    let images = read(&images_path, 3)?;
+    let labels = read(&labels_path, 1)?;
     let found = [images.dimensions[1], images.dimensions[2]];
     if found != set.size {
         return Err(DataError::WrongImageSize { path: images_path, found, expected: set.size });

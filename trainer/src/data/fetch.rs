@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
+use super::DataError;
 use super::catalog::{IdxSet, SourceFile};
-use super::idx::MAX_EXPANDED_BYTES;
-use super::{DataError, locate};
+use super::idx::{MAX_EXPANDED_BYTES, existing};
 use crate::replace::replace;
 
 /// Downloads every file of `set` that is not yet in `folder/<set>`, as it comes (gzip), and returns
@@ -28,7 +28,7 @@ pub fn fetch(
     std::fs::create_dir_all(&target).map_err(io)?;
     for file in set.files() {
         let name = format!("{}.gz", file.name);
-        if !locate::existing(&target, file.name).is_file() {
+        if !existing(&target, file.name).is_file() {
             progress(&name);
             fetch_file(&format!("{}{name}", set.home), file, &target.join(&name))?;
         }

@@ -1,13 +1,12 @@
-//! Where a data set may lie on this computer.
+//! Where a data set lies on this computer.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::DataError;
 use super::catalog::Entry;
-
-/// The environment variable that names a folder of data sets.
-pub const VARIABLE: &str = "SEEDMASK_DATA";
+use super::idx::existing;
+use super::places::{VARIABLE, places};
 
 /// A folder where a data set was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,18 +28,8 @@ impl fmt::Display for Place {
     }
 }
 
-/// The user's cache folder, where downloads go: `$XDG_CACHE_HOME/seedmask` or `~/.cache/seedmask`.
-/// `None` where neither variable is set.
-pub fn cache_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
-    let cache = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(cache.join("seedmask"))
-}
-
-/// The folder that holds the files of `entry`. Looked at, in this order: `folder` (then nothing
-/// else), the folder in `SEEDMASK_DATA`, the user's cache, `../shared/data` beside the workspace
-/// where there is one, `/usr/share/datasets`; in each of them the set's own subfolder, then the
-/// folder itself. A folder with only some of the files does not count.
+/// The folder that holds the files of `entry`: the first of its [`places`] that has all of them. Where
+/// `folder` is named, it is looked for nowhere else.
 ///
 /// # Errors
 /// [`DataError::Missing`] with every place looked at and how to get the data.
@@ -60,29 +49,6 @@ pub fn find(entry: &Entry, folder: Option<&Path>) -> Result<PathBuf, DataError> 
     }
     how += &format!(", or name its folder with `--data DIR` or {VARIABLE}");
     Err(DataError::Missing { name: entry.name, files: files.to_vec(), places, how })
-}
-
-/// The file itself where it is there, else its gzip form (there or not).
-pub fn existing(folder: &Path, name: &str) -> PathBuf {
-    let plain = folder.join(name);
-    if plain.is_file() { plain } else { folder.join(format!("{name}.gz")) }
-}
-
-fn places(set: &str, folder: Option<&Path>) -> Vec<PathBuf> {
-    let roots = match folder {
-        Some(folder) => vec![folder.to_owned()],
-        None => [
-            std::env::var_os(VARIABLE).map(PathBuf::from),
-            cache_folder(),
-            Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"))
-                .filter(|folder| folder.is_dir()),
-            Some(PathBuf::from("/usr/share/datasets")),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-    };
-    roots.into_iter().flat_map(|root| [root.join(set), root]).collect()
 }
 
 #[cfg(test)]

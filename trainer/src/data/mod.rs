@@ -1,7 +1,7 @@
 //! Images to learn from: where they lie, how they are read, how they are varied.
 //!
-//! `catalog` names the data sets; `locate` finds their folders; `idx` reads the files; `fetch`
-//! downloads them; `augment` varies the training images.
+//! `catalog` names the data sets; `locate` finds their folders in one of the `places`; `idx` reads the
+//! files; `fetch` downloads them; `augment` varies the training images.
 
 pub mod augment;
 pub mod catalog;
@@ -10,10 +10,12 @@ pub mod fetch;
 pub mod idx;
 pub mod locate;
 pub mod mnist;
+pub mod places;
 
 use std::path::PathBuf;
 
 pub use catalog::{load, names};
+pub use idx::IdxError;
 pub use locate::Place;
 
 /// The part of a data set that is learned from, or the part that is only ever tested on.
@@ -104,7 +106,7 @@ pub enum DataError {
         /// How to get the data.
         how: String,
     },
-    /// A file could not be read or written.
+    /// A file could not be written.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file.
@@ -112,51 +114,13 @@ pub enum DataError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A gzip file is damaged or ends early.
-    #[error("{}: damaged or truncated gzip: {source}", path.display())]
-    Gzip {
+    /// A file could not be read, or is no IDX file as expected.
+    #[error("{}: {source}", path.display())]
+    Idx {
         /// The file.
         path: PathBuf,
-        /// What the decoder said.
-        source: std::io::Error,
-    },
-    /// The contents are beyond any data set known here.
-    #[error("{}: more than {limit} bytes once expanded", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// The limit.
-        limit: usize,
-    },
-    /// Not the IDX type or number of dimensions expected.
-    #[error("{}: IDX magic {found:#010x}, expected {expected:#010x}", path.display())]
-    WrongMagic {
-        /// The file.
-        path: PathBuf,
-        /// The four bytes found.
-        found: u32,
-        /// The four bytes expected.
-        expected: u32,
-    },
-    /// The file ends within its header.
-    #[error("{}: {found} bytes, but the IDX header needs {needed}", path.display())]
-    Truncated {
-        /// The file.
-        path: PathBuf,
-        /// Bytes of the header.
-        needed: usize,
-        /// Bytes found.
-        found: usize,
-    },
-    /// The sizes in the header do not multiply to the bytes that follow.
-    #[error("{}: sizes {dimensions:?} in the header, but {found} bytes follow", path.display())]
-    WrongLength {
-        /// The file.
-        path: PathBuf,
-        /// Sizes in the header.
-        dimensions: Vec<usize>,
-        /// Bytes after the header.
-        found: usize,
+        /// What is wrong with it.
+        source: IdxError,
     },
     /// The files are another data set's.
     #[error(
