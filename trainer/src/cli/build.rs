@@ -15,7 +15,7 @@ use crate::export::{self, Arena, Masks};
 /// Write the network of a recipe with random masks, without any training
 #[derive(Debug, Args)]
 pub struct Build {
-    /// The network, as TOML
+    /// The network, as a TOML file
     recipe: PathBuf,
     /// The new artifact
     #[arg(short, long, value_name = "F.smk")]

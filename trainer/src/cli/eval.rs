@@ -8,14 +8,14 @@ use super::output::{Output, thousands};
 use super::select::{Selection, TestData};
 use crate::evaluate::evaluate;
 
-/// Classify test images with the integer runtime and count the right answers
+/// Tell how many test images are classified right, computed as on the device
 #[derive(Debug, Args)]
 pub struct Eval {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     data: TestData,
-    /// Only the first images
+    /// Only the first N images
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
 }

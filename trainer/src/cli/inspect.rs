@@ -30,7 +30,7 @@ const MAX_COUNTED: u64 = 1 << 30;
 pub struct Inspect {
     /// The artifact, or a patch alone
     file: PathBuf,
-    /// A patch for it
+    /// A patch for the artifact, to be shown with it
     patch: Option<PathBuf>,
     /// Show the arena alone, as a timeline: what lives where while each layer runs
     #[arg(long)]

@@ -30,9 +30,21 @@ use crate::export::ExportError;
 use crate::train::TrainError;
 use output::{Output, printable};
 
+/// What the words in the help of every command mean.
+const WORDS: &str = "\
+Words:
+  artifact  A file for the device, F.smk: one backbone and any number of tasks
+  backbone  The network without anything learned: its seed, its layers, the plan of its memory
+  task      What was learned for one data set: masks, scales and shifts, the names of the classes
+  patch     A file with one more task for the backbone of another file
+  recipe    A TOML file that says what to train; trainer/recipes has some, and a text about the keys
+
+Exit codes: 0 done; 1 a check failed; 2 the command or a file that it names is at fault;
+130 interrupted by Ctrl-C";
+
 /// Trains masks over seeded networks, and looks at, tests and rearranges the artifacts.
 #[derive(Debug, Parser)]
-#[command(name = "seedmask", version, max_term_width = 100)]
+#[command(name = "seedmask", version, max_term_width = 100, after_help = WORDS)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -12,7 +12,7 @@ use super::select::{Selection, TestData};
 use super::{Failure, image};
 use crate::evaluate::{EvaluateError, HostArena, size};
 
-/// Classify single images, from files or of a data set: the class and every logit
+/// Classify single images, from files or of a data set, and show class and logits
 #[derive(Debug, Args)]
 #[command(override_usage = "seedmask run [OPTIONS] <FILE> <IMAGE>...\n       \
                             seedmask run [OPTIONS] <FILE> --index <N>,...")]
@@ -20,10 +20,11 @@ use crate::evaluate::{EvaluateError, HostArena, size};
 pub struct Run {
     #[command(flatten)]
     selection: Selection,
-    /// Images: binary PGM or PPM, or camera bytes [channel][row][column], of the model's size
+    /// Image files of the size that the model reads: binary PGM or PPM, or nothing but camera bytes,
+    /// channel by channel and row by row
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
-    /// Test images of the data set, by their place; instead of IMAGE, or beside it
+    /// Test images of the data set by number, the first is 0: `7` or `3,7`; instead of IMAGE, or beside it
     #[arg(long, value_name = "N", value_delimiter = ',')]
     index: Vec<usize>,
     #[command(flatten)]

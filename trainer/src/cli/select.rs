@@ -14,12 +14,12 @@ use crate::evaluate::{check_classes, size};
 /// Which tasks to run.
 #[derive(Debug, Args)]
 pub struct Selection {
-    /// The artifact with the backbone
+    /// The artifact, as `train`, `build` and `pack` write it
     pub file: PathBuf,
-    /// Only this task [default: the patch's, or else all]
+    /// Only the task of this name [default: the patch's, or without a patch all]
     #[arg(long, value_name = "NAME")]
     pub task: Option<String>,
-    /// A patch that brings another task
+    /// A patch for the artifact: its task is there too
     #[arg(long, value_name = "P.smk")]
     pub patch: Option<PathBuf>,
 }
@@ -68,10 +68,10 @@ pub fn no_task(file: &Path, name: &str, there: &[Task]) -> Failure {
 /// Test images for tasks.
 #[derive(Debug, Args)]
 pub struct TestData {
-    /// The folder that holds the data set's files [default: see `seedmask data list`]
+    /// The folder that holds the data set's files [default: as `seedmask data list` finds it]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// The data set [default: the one that is called as the task]
+    /// The data set whose test images to take [default: the one of the task's name]
     #[arg(long, value_name = "NAME")]
     pub set: Option<String>,
 }
@@ -87,7 +87,7 @@ impl TestData {
         let name = self.name(task);
         match self.set {
             Some(_) => name.to_owned(),
-            None => format!("{name}, the data set called as the task"),
+            None => format!("{name}, the data set of the task's name"),
         }
     }
 
@@ -105,7 +105,7 @@ impl TestData {
         let folder = self.data.as_deref();
         data::load(self.name(task), Split::Test, folder).map_err(|error| match error {
             DataError::UnknownName { found, .. } if self.set.is_none() => Failure::Input(format!(
-                "no data set is called as task `{found}`; {}",
+                "no data set has the name of task `{found}`; {}",
                 sets_of_size(size(&model.input()))
             )),
             DataError::Missing { .. } if self.set.is_none() => {

@@ -17,7 +17,7 @@ use super::select::no_task;
 pub struct Split {
     /// The artifact
     file: PathBuf,
-    /// The task
+    /// The name of the task
     #[arg(long, value_name = "NAME")]
     task: String,
     /// The new patch

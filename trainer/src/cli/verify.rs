@@ -12,15 +12,16 @@ use crate::evaluate::{EvaluateError, size};
 use crate::random::{Purpose, Stream};
 use crate::verify::{Difference, verify};
 
-/// Compare real numbers and plain, portable and native kernels: every activation and logit
+/// Compare every activation and logit of real numbers and of all kernels
+///
+/// On random images; where --set or --data is given, on test images.
 #[derive(Debug, Args)]
 pub struct Verify {
     #[command(flatten)]
     selection: Selection,
-    /// How many images
+    /// How many images to compare on
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     images: u32,
-    /// Test images instead of random ones
     #[command(flatten)]
     data: TestData,
 }

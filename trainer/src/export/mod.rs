@@ -27,8 +27,8 @@ pub enum Masks {
     /// In the fewest bytes.
     #[default]
     Smallest,
-    /// For speed: a byte a kept weight, in dense layers below density .4, as words above it, and in
-    /// convolutions below ⅛.
+    /// For speed: a byte for each kept weight in dense layers below density .4 and in convolutions below ⅛;
+    /// above that a bit for each weight in dense layers, and the fewest bytes in convolutions.
     Fastest,
 }
 

@@ -339,5 +339,8 @@ fn help_and_version_are_no_faults() {
     for line in ["--help", "train --help", "data --help", "--version"] {
         assert!(!ok(line).out.is_empty());
     }
+    for word in ["artifact", "backbone", "task", "patch", "recipe", "Exit codes:"] {
+        assert!(ok("--help").out.contains(&format!("{word} ")), "{word}");
+    }
     assert_eq!(seedmask::<&str>([]).code, Some(2));
 }

@@ -33,12 +33,12 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Train the tasks of a recipe and write the artifact
 #[derive(Debug, Args)]
 pub struct Train {
-    /// What to train, as TOML
+    /// What to train, as a TOML file
     recipe: PathBuf,
     /// The new artifact (or, with --backbone, patch)
     #[arg(short, long, value_name = "F.smk")]
     output: PathBuf,
-    /// The folder that holds the data sets' files [default: see `seedmask data list`]
+    /// The folder that holds the data sets' files [default: as `seedmask data list` finds them]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Train one more task for this artifact, whose network and seed the recipe must have
