@@ -13,7 +13,7 @@ use core::ops::Range;
 use crate::artifact::{Model, Node, ParseError, Part, Placement};
 use crate::family::{Family, MAPS};
 use crate::kernel::{Placed, Planes};
-use crate::layer::{Element, Layer, Tensor, TensorId};
+use crate::layer::{Layer, Tensor, TensorId};
 
 /// Alignment of every tensor and scratch in the arena.
 pub const ALIGNMENT: u32 = 4;
@@ -48,9 +48,30 @@ pub(crate) fn planes(tensor: &Tensor, place: Placement) -> Option<Planes> {
     if MAPS { planes.banded(place.bands) } else { Some(planes) }
 }
 
-/// Layout of a tensor, and where it begins.
-pub(crate) fn placed(tensor: &Tensor, place: Placement) -> Option<Placed> {
-    Some(Placed { planes: planes(tensor, place)?, start: place.offset as usize })
+/// Where a tensor lies in the arena.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Located {
+    /// Its layout, of all channels, and its first byte.
+    pub(crate) map: Placed,
+    /// Behind the last byte; of a tensor that is written in parts, of what there is at a time. An end
+    /// beyond 32 bits is cut to the largest number.
+    pub(crate) end: u32,
+}
+
+impl Located {
+    /// `joined`: whether the layer that writes the tensor is. `None` where a tensor cannot lie so.
+    pub(crate) fn new(tensor: &Tensor, place: Placement, joined: bool) -> Option<Self> {
+        let planes = planes(tensor, place)?;
+        let channels = part(tensor, joined).channels.into();
+        let bytes = Planes { channels, ..planes }.storage(tensor.element)?;
+        let map = Placed { planes, start: place.offset as usize };
+        Some(Self { map, end: place.offset.saturating_add(bytes) })
+    }
+
+    /// Its bytes.
+    pub(crate) fn bytes(&self) -> Range<usize> {
+        self.map.start..self.end as usize
+    }
 }
 
 /// Whether `layer` may write its output over its input `over`, given where both lie: a relayout that
@@ -70,7 +91,7 @@ pub(crate) fn in_place(layer: &Layer, over: TensorId, input: &Placed, output: &P
         }
         Layer::Depthwise(_) if Family::Depthwise.is_linked() => y.plane() <= x.plane(),
         Layer::Pool(pool) if Family::Pool.is_linked() => {
-            let vector = y.height == 1 && y.width == 1;
+            let vector = y.is_vector();
             pool.window.padding == [0; 4]
                 && y.pad == 0
                 && (x.bands == y.bands || vector)
@@ -128,7 +149,7 @@ pub(crate) fn check_tensor(model: &Model<'_>, id: TensorId) -> Result<Range<u32>
     if plain && place.bands != 1 {
         return Err(bands);
     }
-    let bytes = model.region(id).ok_or_else(|| match model.placed(id) {
+    let bytes = model.region(id).ok_or_else(|| match model.located(id) {
         None if MAPS => bands,
         _ => ParseError::Storage { tensor: id },
     })?;
@@ -137,41 +158,45 @@ pub(crate) fn check_tensor(model: &Model<'_>, id: TensorId) -> Result<Range<u32>
 }
 
 /// Checks what the plan says of the `layer` that writes tensor `id`, before which all others were
-/// checked: layouts that fit, and that nothing is written over what it reads since that was written. The
-/// bytes of the tensor before it and of its own are at hand: to find them takes most of the time.
+/// checked: layouts that fit, and that nothing is written over what it reads since that was written.
+/// `scratch` are the bytes of its own. Those of the tensor before it and of its own are at hand: to find
+/// them takes most of the time.
 pub(crate) fn check_layer(
     model: &Model<'_>,
     id: TensorId,
     layer: &Layer,
+    scratch: &Range<u32>,
     [before, written]: [&Range<u32>; 2],
 ) -> Result<(), ParseError> {
     let index = id - 1;
     let (left, right) = layer.inputs();
-    let at = |id| model.placed(id);
     let joined = model.node(id).is_some_and(Node::is_joined);
     // Any layer can work between plain maps.
     let is_plain = |id| model.placement(id).is_some_and(|place| place.bands == 1);
     if MAPS && !(is_plain(left) && is_plain(id) && right.is_none_or(is_plain)) {
-        let (x, sum) = (at(left), right.and_then(at));
-        let (sum, y) = (sum.as_ref().map(|sum| &sum.planes), at(id));
-        let fit = |(x, y): (Placed, Placed)| bands_fit(layer, &x.planes, sum, &y.planes);
-        if !x.zip(y).is_some_and(fit) {
+        let (x, sum, y) =
+            (model.located(left), right.and_then(|id| model.located(id)), model.located(id));
+        let sum = sum.as_ref().map(|sum| &sum.map.planes);
+        let fit = match (&x, &y) {
+            (Some(x), Some(y)) => bands_fit(layer, &x.map.planes, sum, &y.map.planes),
+            _ => false,
+        };
+        if !fit {
             let found = model.placement(id).map_or(0, |place| place.bands);
             return Err(ParseError::Bands { tensor: id, found });
         }
     }
     if MAPS {
-        let output = model.tensor(id).unwrap_or(Tensor::vector(0, 0));
-        check_halo(model, id, 0, writes_flat(layer, &output))?;
+        let vector = || model.tensor(id).is_some_and(|output| output.is_vector());
+        check_halo(model, id, 0, matches!(layer, Layer::Dense(_)) || writes_flat(layer, vector()))?;
         if joined && !model.layer_of(id + 1).is_ok_and(|next| joins(layer, &next)) {
             return Err(ParseError::Malformed(Part::Tensor(id)));
         }
     }
-    let scratch = model.scratch(id).unwrap_or_default();
-    check_bytes(index, &scratch, model.arena)?;
+    check_bytes(index, scratch, model.arena)?;
     // Of what a joined convolution and the sum behind it write, both are there at the same time.
     let last = id + u8::from(joined);
-    for read in [left, right.unwrap_or(left)] {
+    for read in [Some(left), right].into_iter().flatten() {
         let is_part = model.node(read).is_some_and(Node::is_joined);
         if MAPS {
             check_halo(model, read, layer.halo(), matches!(layer, Layer::Dense(_)))?;
@@ -194,9 +219,12 @@ pub(crate) fn check_layer(
             }
             // A layer may work in place; who reads the same tensor later finds it overwritten. Of what a
             // joined convolution writes there is only a part at a time.
-            let over = |(x, y): (Placed, Placed)| in_place(layer, read, &x, &y);
-            let shares =
-                || MAPS && other == id && !is_part && at(read).zip(at(id)).is_some_and(over);
+            let shares = || match (&model.located(read), &model.located(id)) {
+                (Some(x), Some(y)) if MAPS && other == id && !is_part => {
+                    in_place(layer, read, &x.map, &y.map)
+                }
+                _ => false,
+            };
             if meet(&bytes, &of_output) && !shares() {
                 return Err(ParseError::Overlap { first: read, second: other });
             }
@@ -207,7 +235,7 @@ pub(crate) fn check_layer(
     }
     for tensor in id..=last {
         let bytes = if tensor == id { Some(written.clone()) } else { model.region(tensor) };
-        if meet(&scratch, &bytes.unwrap_or_default()) {
+        if meet(scratch, &bytes.unwrap_or_default()) {
             return Err(ParseError::ScratchOverlap { layer: index, tensor });
         }
     }
@@ -215,13 +243,8 @@ pub(crate) fn check_layer(
 }
 
 /// Whether a layer writes element after element, so that there is no room for a halo.
-fn writes_flat(layer: &Layer, output: &Tensor) -> bool {
-    let vector = (output.height, output.width) == (1, 1);
-    match layer {
-        Layer::Dense(_) => true,
-        Layer::Relayout(_) => vector,
-        _ => output.element == Element::Logit,
-    }
+fn writes_flat(layer: &Layer, vector: bool) -> bool {
+    matches!((layer, vector), (Layer::Dense(_), _) | (Layer::Relayout(_), true))
 }
 
 /// Checks the halo of a tensor that is read with a padding of `least`, or touched element after element.

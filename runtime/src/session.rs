@@ -4,7 +4,7 @@ mod run;
 
 use core::fmt;
 
-use crate::artifact::{Model, Step, Task};
+use crate::artifact::{Model, Step, Task, Work};
 use crate::family::MAPS;
 use crate::kernel::{Kernels, Native, Source};
 use crate::layer::{Element, MAX_ACTIVATION};
@@ -200,38 +200,36 @@ impl<'m, 'a> Session<'m, 'a> {
         if let Some((index, found)) = beyond_activations(self.input()) {
             return Err(InferError::Input { index, found });
         }
-        let mut runner = Runner { model: &self.model, arena: self.arena };
-        let mut output = 0;
+        let changed = InferError::ArtifactChanged;
+        let mut runner = Runner::new(&self.model, self.arena).ok_or(changed)?;
         let mut layers = 0;
-        let mut ops = task.program(&self.model);
-        while let Ok(Some(op)) = ops.advance() {
+        let mut program = task.program(&self.model);
+        let mut work = Work::of_input(&self.model);
+        while let Ok(true) = program.advance(&mut work) {
             layers += 1;
-            let sum;
-            let last = if plan::JOINS && op.joined {
-                let next = ops.advance().ok().flatten();
-                sum = next.ok_or(InferError::ArtifactChanged)?;
+            if plan::JOINS && work.joined {
+                let conv = work;
+                if !program.advance(&mut work).unwrap_or(false) {
+                    return Err(changed);
+                }
                 layers += 1;
-                runner.run_joined::<K>(&op, &sum).ok_or(InferError::ArtifactChanged)?;
-                &sum
+                runner.run_joined::<K>(&conv, &work).ok_or(changed)?;
             } else {
-                runner.run::<K>(&op).ok_or(InferError::ArtifactChanged)?;
-                &op
-            };
-            output = last.id;
+                runner.run::<K>(&work).ok_or(changed)?;
+            }
             // What has no halo is as the layer wrote it.
-            let halo = self.model.node(output).is_none_or(|node| node.halo() > 0);
-            if observe.is_some() || (MAPS && halo) {
-                let (planes, bytes) = runner.map(output).ok_or(InferError::ArtifactChanged)?;
+            if observe.is_some() || (MAPS && runner.last.1.map.planes.pad > 0) {
+                let (planes, bytes) = runner.written().ok_or(changed)?;
                 planes.fill_halo(bytes);
                 if let Some(observe) = &mut observe {
-                    observe(&last.step(&self.model), Source { planes, bytes });
+                    observe(&work.step(&self.model), Source { planes, bytes });
                 }
             }
         }
         if layers != self.model.layer_count() {
-            return Err(InferError::ArtifactChanged);
+            return Err(changed);
         }
-        let bytes = runner.into_bytes(output).ok_or(InferError::ArtifactChanged)?;
+        let bytes = runner.into_written().ok_or(changed)?;
         let tensor = self.model.output();
         let elements = tensor.elements().unwrap_or(0) as usize;
         Ok(match tensor.element {

@@ -10,10 +10,9 @@ use super::manifest::{
 use super::prologue::{Fingerprint, Kind, PROLOGUE, Prologue, checksum};
 use super::task::{Task, Tasks};
 use crate::family::{Family, MAPS};
-use crate::kernel::{Placed, storage};
 use crate::layer::{Element, Layer, MAX_ACTIVATION, Source, Tensor, TensorId, Weights};
 use crate::mask::MAX_INPUTS;
-use crate::plan;
+use crate::plan::{self, Located};
 
 /// A backbone with its tasks: a view of an artifact that was checked.
 #[derive(Clone, Copy, Debug)]
@@ -189,10 +188,7 @@ impl<'a> Model<'a> {
     /// The bytes of the arena that a tensor has, halo included; of a convolution that is joined with
     /// the sum behind it only some channels exist at a time (see [`crate::plan`]).
     pub fn region(&self, id: TensorId) -> Option<Range<u32>> {
-        let (node, place) = (self.node(id)?, self.placement(id)?);
-        let part = plan::part(&node.tensor(), node.is_joined());
-        let bytes = storage(&part, place.pad, place.bands)?;
-        Some(place.offset..place.offset.saturating_add(bytes))
+        self.located(id).map(|located| located.map.start as u32..located.end)
     }
 
     /// The layers in the order in which they run.
@@ -221,9 +217,11 @@ impl<'a> Model<'a> {
         self.nodes.get(usize::from(id)).map(Node)
     }
 
-    /// Layout of tensor `id`, and where it begins.
-    pub(crate) fn placed(&self, id: TensorId) -> Option<Placed> {
-        plan::placed(&self.tensor(id)?, self.placement(id)?)
+    /// Where tensor `id` lies.
+    #[cfg_attr(feature = "relayout", inline(never))]
+    pub(crate) fn located(&self, id: TensorId) -> Option<Located> {
+        let (node, place) = (self.node(id)?, self.place(id)?);
+        Located::new(&node.tensor(), place.placement(node.halo()), node.is_joined())
     }
 
     fn place(&self, id: TensorId) -> Option<Place<'a>> {
@@ -253,7 +251,18 @@ impl<'a> Model<'a> {
             return Some(0..0);
         }
         let layer = self.layer_of(id).ok()?;
-        let bytes = layer.scratch(&self.tensor(layer.inputs().0)?, &self.tensor(id)?);
+        self.scratch_for(id, &layer, &self.tensor(layer.inputs().0)?, &self.tensor(id)?)
+    }
+
+    /// The same, given that layer, its (first) input and its output.
+    pub(crate) fn scratch_for(
+        &self,
+        id: TensorId,
+        layer: &Layer,
+        input: &Tensor,
+        output: &Tensor,
+    ) -> Option<Range<u32>> {
+        let bytes = layer.scratch(input, output);
         let start = if bytes == 0 { 0 } else { self.scratch_of(id)? };
         Some(start..start.saturating_add(bytes))
     }
@@ -295,7 +304,8 @@ impl<'a> Model<'a> {
             if !layer.fits(&input, right.as_ref(), &output) || (logits && !last) {
                 return Err(shape);
             }
-            plan::check_layer(self, id, &layer, [&before, &written])?;
+            let scratch = self.scratch_for(id, &layer, &input, &output).unwrap_or_default();
+            plan::check_layer(self, id, &layer, &scratch, [&before, &written])?;
             let Some(weights) = layer.weights(&input, &output) else { continue };
             if let Some(family) = Family::missing_for_source(weights.source) {
                 return Err(ParseError::Disabled(family));

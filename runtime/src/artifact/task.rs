@@ -7,7 +7,7 @@ use super::manifest::{
 use super::model::{Depth, Model, Step, Steps, split, take_section};
 use super::prologue::{Kind, mask_checksum};
 use crate::epilogue::{CHANNEL, Epilogue};
-use crate::layer::{Layer, Tensor, TensorId};
+use crate::layer::{Layer, Relayout, Tensor, TensorId};
 use crate::mask::{Encoding, LayerWeights, MaskError};
 
 /// A task of a backbone: a `Copy` handle. Switching tasks is passing another handle.
@@ -130,7 +130,8 @@ impl<'a> Task<'a> {
             program.steps.end();
         }
         let mut count = 0;
-        while let Some(work) = program.advance()? {
+        let mut work = Work::of_input(model);
+        while program.advance(&mut work)? {
             let Some((weights, epilogue)) = &work.learned else { continue };
             let layer = count;
             count += 1;
@@ -226,6 +227,7 @@ pub struct Op<'a> {
 }
 
 /// What a session needs of an [`Op`].
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Work<'a> {
     pub(crate) layer: Layer,
     pub(crate) input: Tensor,
@@ -241,6 +243,14 @@ pub(crate) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
+    /// What is there before the first layer.
+    #[cfg_attr(seedmask_small, inline(never))]
+    pub(crate) fn of_input(model: &Model<'_>) -> Self {
+        let (input, layer) = (model.input(), Layer::Relayout(Relayout { input: 0, output: 0 }));
+        let (id, joined, first) = (0, false, 0);
+        Self { layer, input, output: input, learned: None, id, joined, shared: None, first }
+    }
+
     /// The layer, for those outside.
     pub(crate) fn step(&self, model: &Model<'_>) -> Step<'a> {
         let weights = self.learned.as_ref().map(|(weights, _)| weights);
@@ -277,24 +287,28 @@ pub struct Program<'m, 'a> {
 }
 
 impl<'a> Program<'_, 'a> {
-    /// The next layer; `None` behind the last. Of a checked model and task there are no errors.
+    /// Makes `work` the next layer; `false` behind the last. Of a checked model and task there are no
+    /// errors.
     #[inline(never)]
-    pub(crate) fn advance(&mut self) -> Result<Option<Work<'a>>, ParseError> {
-        let Some(step) = self.steps.next() else { return Ok(None) };
+    pub(crate) fn advance(&mut self, work: &mut Work<'a>) -> Result<bool, ParseError> {
+        let Some(step) = self.steps.next() else { return Ok(false) };
         let Step { index, layer, input, output, weights, first, stored, .. } = step;
         let id = index + 1;
-        let joined = self.model.node(id).is_some_and(Node::is_joined);
-        let mut work =
-            Work { layer, input, output, learned: None, id, joined, shared: None, first };
-        let Some(weights) = weights else { return Ok(Some(work)) };
-        let malformed = ParseError::Malformed(Part::Layer(index));
-        let Learned { encoding, bytes, epilogue, shared } =
-            self.next_learned(weights.rows).ok_or(malformed)?;
-        work.shared = shared;
-        let seed = self.model.seed;
-        let weights = LayerWeights { weights, seed, first, encoding, bytes, stored };
-        work.learned = Some((weights, Epilogue::unchecked(epilogue)));
-        Ok(Some(work))
+        // Field by field, as all of it together is copied by a call.
+        (work.layer, work.input, work.output) = (layer, input, output);
+        (work.id, work.first) = (id, first);
+        work.joined = self.model.node(id).is_some_and(Node::is_joined);
+        (work.learned, work.shared) = (None, None);
+        if let Some(weights) = weights {
+            let malformed = ParseError::Malformed(Part::Layer(index));
+            let Learned { encoding, bytes, epilogue, shared } =
+                self.next_learned(weights.rows).ok_or(malformed)?;
+            let seed = self.model.seed;
+            let weights = LayerWeights { weights, seed, first, encoding, bytes, stored };
+            work.learned = Some((weights, Epilogue::unchecked(epilogue)));
+            work.shared = shared;
+        }
+        Ok(true)
     }
 
     /// Takes what there is for the next weighted layer, of `rows` rows.
@@ -349,7 +363,10 @@ impl<'a> Iterator for Program<'_, 'a> {
 
     /// Ends behind the last layer. With a checked model and task nothing else ends it.
     fn next(&mut self) -> Option<Op<'a>> {
-        let work = self.advance().ok().flatten()?;
+        let mut work = Work::of_input(self.model);
+        if !self.advance(&mut work).unwrap_or(false) {
+            return None;
+        }
         let same_as = work.shared.map(|(task, _)| task);
         Some(Op { step: work.step(self.model), learned: work.learned, same_as })
     }

@@ -84,6 +84,12 @@ impl Planes {
         self.height == other.height && self.width == other.width
     }
 
+    /// Whether the map is of one row and one column.
+    #[inline(always)]
+    pub(crate) const fn is_vector(&self) -> bool {
+        self.height == 1 && self.width == 1
+    }
+
     /// Bytes of a row without halo.
     #[inline(always)]
     pub const fn row_bytes(&self) -> usize {
@@ -290,8 +296,7 @@ impl Planes {
             let rounded = bytes.checked_mul(element)?.checked_next_multiple_of(32)?;
             return u32::try_from(rounded).ok().filter(|bytes| *bytes <= MAX_STORAGE);
         }
-        let vector = self.height == 1 && self.width == 1;
-        let narrow = self.split || self.row_bytes() < 16 && !vector;
+        let narrow = self.split || self.row_bytes() < 16 && !self.is_vector();
         let rows = self.rows() + self.pad + self.below();
         let plane = rows.checked_mul(self.stride())?.checked_add(self.filling)?;
         let bytes = self.channels.checked_mul(plane)?.checked_add(self.tail())?;

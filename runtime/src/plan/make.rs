@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::place::{Profile, place};
-use super::{Needs, bands_fit, in_place, part, placed, planes};
+use super::{Located, Needs, bands_fit, in_place, part, planes};
 use crate::artifact::{MAX_LAYERS, MAX_TENSORS, Placement};
 use crate::kernel::{BANDS, MAX_STORAGE, SPLIT, WHOLE, storage};
 use crate::layer::{Layer, Tensor, TensorId, Window};
@@ -114,7 +114,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
         let bytes = storage(&part, placements[id].pad, placements[id].bands);
         let bytes = bytes.ok_or(PlanError::Tensor(id as TensorId))?;
         let over = writers[id].and_then(|index| {
-            let place = |id: usize| placed(&tensors[id], placements[id]);
+            let place = |id: usize| Located::new(&tensors[id], placements[id], false);
             let (left, right) = layers[index].inputs();
             [Some(left), right].into_iter().flatten().find(|input| {
                 let of_input = needs.life(*input);
@@ -122,7 +122,7 @@ pub fn make(tensors: &[Tensor], layers: &[Layer], goal: Goal) -> Result<Plan, Pl
                     && !of_input.is_joined()
                     && place(usize::from(*input))
                         .zip(place(id))
-                        .is_some_and(|(x, y)| in_place(&layers[index], *input, &x, &y))
+                        .is_some_and(|(x, y)| in_place(&layers[index], *input, &x.map, &y.map))
             })
         });
         block_of[id] = match over {

@@ -92,7 +92,7 @@ impl Needs {
             first = index - 1;
             self.change(conv.output(), |need| need.life.summed = true);
         }
-        let flat = writes_flat(layer, output);
+        let flat = writes_flat(layer, output.is_vector());
         let life = Life { first, last: index, ..Life::default() };
         self.change(layer.output(), |of| *of = Need { life, flat, ..Need::default() });
         self.layers = index.saturating_add(1);

@@ -8,75 +8,83 @@ use crate::kernel::{
     Channelwise, Convolution, Kernels, Placed, Planes, Sink, Source, Target, disjoint,
 };
 use crate::layer::{Depthwise, Element, Layer, TensorId};
-use crate::plan::JOINED;
+use crate::plan::{JOINED, Located};
 
 /// A checked model and its arena. What it returns is `None` where the artifact no longer is what was
 /// checked.
 pub(super) struct Runner<'m, 'a> {
     pub(super) model: &'m Model<'m>,
     pub(super) arena: &'a mut [u8],
+    /// The tensor that was written last, at first the input, and where it lies.
+    pub(super) last: (TensorId, Located),
 }
 
-impl<'a> Runner<'_, 'a> {
-    /// Layout and bytes of a tensor in the arena.
-    pub(super) fn map(&mut self, id: TensorId) -> Option<(Planes, &mut [u8])> {
-        let (map, bytes) = (self.model.placed(id)?, self.region(id)?);
-        Some((map.planes, self.arena.get_mut(bytes)?))
+impl<'m, 'a> Runner<'m, 'a> {
+    pub(super) fn new(model: &'m Model<'m>, arena: &'a mut [u8]) -> Option<Self> {
+        Some(Self { last: (0, model.located(0)?), model, arena })
     }
 
-    /// The bytes of a tensor, for as long as the arena is borrowed.
-    pub(super) fn into_bytes(self, id: TensorId) -> Option<&'a [u8]> {
-        let bytes = self.region(id)?;
-        self.arena.get(bytes)
+    /// Layout and bytes of the tensor that was written last.
+    pub(super) fn written(&mut self) -> Option<(Planes, &mut [u8])> {
+        let located = &self.last.1;
+        Some((located.map.planes, self.arena.get_mut(located.bytes())?))
     }
 
-    /// The bytes of a tensor.
-    fn region(&self, id: TensorId) -> Option<Range<usize>> {
-        let bytes = self.model.region(id)?;
-        Some(bytes.start as usize..bytes.end as usize)
+    /// The bytes of that tensor, for as long as the arena is borrowed.
+    pub(super) fn into_written(self) -> Option<&'a [u8]> {
+        self.arena.get(self.last.1.bytes())
+    }
+
+    /// Where a tensor lies. To find that out takes longer than to remember the last.
+    #[cfg_attr(feature = "relayout", inline(never))]
+    fn located(&self, id: TensorId) -> Option<Located> {
+        if id == self.last.0 { Some(self.last.1) } else { self.model.located(id) }
     }
 
     /// The bytes of a layer's scratch.
-    fn scratch(&self, op: &Work) -> Option<Range<usize>> {
-        let bytes = self.model.scratch(op.id)?;
+    fn scratch(&self, work: &Work) -> Option<Range<usize>> {
+        let Work { id, layer, input, output, .. } = work;
+        let bytes = self.model.scratch_for(*id, layer, input, output)?;
         Some(bytes.start as usize..bytes.end as usize)
     }
 
     /// Runs one layer, but for the halo of its output.
-    pub(super) fn run<K: Kernels>(&mut self, op: &Work) -> Option<()> {
-        let layer = &op.layer;
-        let input = layer.inputs().0;
-        let (from, to) = (self.region(input)?, self.region(op.id)?);
-        if let (Layer::Dense(dense), Some((weights, epilogue))) = (layer, &op.learned) {
-            let [x, y, _] = disjoint(self.arena, [from, to, 0..0])?;
-            let target = match op.output.element {
+    pub(super) fn run<K: Kernels>(&mut self, work: &Work) -> Option<()> {
+        let layer = &work.layer;
+        let (x, y) = (self.located(layer.inputs().0)?, self.model.located(work.id)?);
+        self.last = (work.id, y);
+        if let (Layer::Dense(dense), Some((weights, epilogue))) = (layer, &work.learned) {
+            let [x, y, _] = disjoint(self.arena, [x.bytes(), y.bytes(), 0..0])?;
+            let target = match work.output.element {
                 Element::Logit => Target::Logits(bytemuck::try_cast_slice_mut(y).ok()?),
                 Element::Activation => Target::Activations { low: dense.range.low(), bytes: y },
             };
             K::dense(weights, epilogue, x, target);
             return Some(());
         }
-        let scratch = self.scratch(op)?;
-        let (x, y) = (self.model.placed(input)?, self.model.placed(op.id)?);
-        match (layer, &op.learned) {
+        let scratch = self.scratch(work)?;
+        match (layer, &work.learned) {
             (Layer::Conv2d(conv), Some((weights, epilogue))) if Family::Conv2d.is_linked() => {
-                let [from, to, scratch] = disjoint(self.arena, [from, to, scratch])?;
+                let [from, to, scratch] = disjoint(self.arena, [x.bytes(), y.bytes(), scratch])?;
                 let (low, window, mut rows) = (conv.range.low(), &conv.window, weights.rows());
                 let mut conv = Convolution { rows: &mut rows, epilogue, first: 0, low, window };
-                let x = Source { planes: x.planes, bytes: from };
-                let y = Sink { planes: y.planes, bytes: to };
+                let x = Source { planes: x.map.planes, bytes: from };
+                let y = Sink { planes: y.map.planes, bytes: to };
                 K::conv2d(&mut conv, x, y, words(scratch)?);
             }
             (Layer::Depthwise(layer), Some(_)) if Family::Depthwise.is_linked() => {
-                self.run_depthwise::<K>(layer, op, x, y, scratch)?;
+                self.run_depthwise::<K>(layer, work, &x.map, &y.map, scratch)?;
             }
-            (Layer::Pool(pool), _) if Family::Pool.is_linked() => K::pool(pool, self.arena, &x, &y),
+            (Layer::Pool(pool), _) if Family::Pool.is_linked() => {
+                K::pool(pool, self.arena, &x.map, &y.map);
+            }
             (Layer::Add(add), _) if Family::Add.is_linked() => {
-                K::add(add, self.arena, &x, &self.model.placed(add.right)?, &y);
+                let right = self.located(add.right)?;
+                K::add(add, self.arena, &x.map, &right.map, &y.map);
             }
             (Layer::Relayout(_), _) if Family::Relayout.is_linked() => {
-                if x != y {
-                    K::relayout(self.arena, &x, &y);
+                if x.map != y.map {
+                    K::relayout(self.arena, &x.map, &y.map);
                 }
             }
             _ => return None,
@@ -87,20 +95,20 @@ impl<'a> Runner<'_, 'a> {
     fn run_depthwise<K: Kernels>(
         &mut self,
         layer: &Depthwise,
-        op: &Work,
-        x: Placed,
-        y: Placed,
+        work: &Work,
+        x: &Placed,
+        y: &Placed,
         scratch: Range<usize>,
     ) -> Option<()> {
-        let (weights, epilogue) = op.learned.as_ref()?;
+        let (weights, epilogue) = work.learned.as_ref()?;
         let (low, window, mut rows) = (layer.range.low(), &layer.window, weights.rows());
         let copy = Placed { planes: layer.copy(&x.planes), start: scratch.start };
-        let copied = scratch.start..scratch.start + layer.copy_bytes(&op.input) as usize;
+        let copied = scratch.start..scratch.start + layer.copy_bytes(&work.input) as usize;
         // Channels are copied between the same halo.
         copy.planes.fill_halo(self.arena.get_mut(copied.clone())?);
         let lists = copied.end..scratch.end;
         let mut conv = Convolution { rows: &mut rows, epilogue, first: 0, low, window };
-        K::depthwise(&mut conv, self.arena, &Channelwise { x, copy, copied, lists, y })
+        K::depthwise(&mut conv, self.arena, &Channelwise { x: *x, copy, copied, lists, y: *y })
     }
 
     /// A convolution and the sum behind it, in turns of some channels.
@@ -111,9 +119,12 @@ impl<'a> Runner<'_, 'a> {
         let (weights, epilogue) = conv.learned.as_ref()?;
         let (low, window, mut rows) = (layer.range.low(), &layer.window, weights.rows());
         let other = if add.left == layer.output { add.right } else { add.left };
-        let (x, from) = (self.model.placed(layer.input)?, self.region(layer.input)?);
-        let mut part = self.model.placed(layer.output)?;
-        let (mut other, mut y) = (self.model.placed(other)?, self.model.placed(add.output)?);
+        let x = self.located(layer.input)?;
+        let mut part = self.model.located(layer.output)?.map;
+        let mut other = self.located(other)?.map;
+        let written = self.model.located(add.output)?;
+        self.last = (add.output, written);
+        let mut y = written.map;
         let (scratch, channels) = (self.scratch(conv)?, y.planes.channels);
         for first in (0..channels).step_by(JOINED.into()) {
             let count = (channels - first).min(JOINED.into());
@@ -121,10 +132,10 @@ impl<'a> Runner<'_, 'a> {
                 map.planes.channels = count;
             }
             let written = part.start..part.start + part.planes.len();
-            let pieces = [from.clone(), written, scratch.clone()];
+            let pieces = [x.bytes(), written, scratch.clone()];
             let [bytes, to, lists] = disjoint(self.arena, pieces)?;
             let mut conv = Convolution { rows: &mut rows, epilogue, first, low, window };
-            let from = Source { planes: x.planes, bytes };
+            let from = Source { planes: x.map.planes, bytes };
             K::conv2d(&mut conv, from, Sink { planes: part.planes, bytes: to }, words(lists)?);
             let (left, right) = match add.left == layer.output {
                 true => (&part, &other),
