@@ -44,7 +44,9 @@ impl Channelwise {
 /// Three pieces of a memory that share no byte.
 #[inline(never)]
 pub(crate) fn disjoint(memory: &mut [u8], ranges: [Range<usize>; 3]) -> Option<[&mut [u8]; 3]> {
-    memory.get_disjoint_mut(ranges).ok()
+    // One by one, since all together would be copied by a call.
+    let [first, second, third] = memory.get_disjoint_mut(ranges).ok()?;
+    Some([first, second, third])
 }
 
 /// Copies element by element to a map of the same shape or to a vector. `y` may begin where `x` does,

@@ -24,6 +24,7 @@ pub use positions::PositionRow;
 #[cfg(seedmask_dsp)]
 pub(crate) use rice::Reader;
 pub use rice::RiceRow;
+pub(crate) use row::Visit;
 pub use row::{Row, Rows};
 pub use words::WordRow;
 #[cfg(feature = "write")]
@@ -174,7 +175,7 @@ impl<'a> LayerWeights<'a> {
     }
 
     /// The rows in order.
-    pub fn rows(&self) -> Rows<'a> {
+    pub fn rows(&'a self) -> Rows<'a> {
         Rows::new(self)
     }
 

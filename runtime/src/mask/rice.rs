@@ -67,7 +67,22 @@ impl<'a> Reader<'a> {
     /// Goes on to the next kept weight.
     #[inline(always)]
     pub(crate) fn advance(&mut self) {
-        self.flat = match self.gap() {
+        let gap = self.gap();
+        self.go_on(gap);
+    }
+
+    /// The same behind a code that surely does not lie in the window whole.
+    #[cfg(seedmask_dsp)]
+    pub(crate) fn advance_beyond_window(&mut self) {
+        let (reader, gap) = self.clone().late_gap();
+        *self = reader;
+        self.go_on(gap);
+    }
+
+    /// Goes on by what a code says.
+    #[inline(always)]
+    fn go_on(&mut self, gap: Option<u32>) {
+        self.flat = match gap {
             Some(gap) => self.flat.saturating_add(gap).saturating_add(1),
             None => NONE_LEFT,
         };
@@ -86,7 +101,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Fills the window, with at least 25 bits where there are as many.
-    #[inline(always)]
+    #[cfg_attr(not(seedmask_small), inline(always))]
+    #[cfg_attr(seedmask_small, inline(never))]
     fn refill(&mut self) {
         let from = self.next.saturating_sub(self.bits.div_ceil(8) as usize);
         let used = self.bits.wrapping_neg() % 8;

@@ -19,6 +19,12 @@ pub(super) const fn raw_index(rows: u32, words: u32, row: u32, word: u32) -> u32
     pair.wrapping_mul(words).wrapping_add(in_pair)
 }
 
+/// Takes the kept weights of a row.
+pub(crate) trait Visit {
+    /// One of them. Not to be written out at each of the calls.
+    fn visit(&mut self, input: usize, weight: i32);
+}
+
 /// Where the masks of a layer come from.
 #[derive(Clone, Debug)]
 pub(super) enum LayerMasks<'a> {
@@ -33,7 +39,7 @@ pub(super) enum LayerMasks<'a> {
 /// The rows of a layer in order.
 #[derive(Clone, Debug)]
 pub struct Rows<'a> {
-    pub(super) layer: LayerWeights<'a>,
+    pub(super) layer: &'a LayerWeights<'a>,
     pub(super) masks: LayerMasks<'a>,
     values: LayerValues<'a>,
     tail: u32,
@@ -41,7 +47,7 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(super) fn new(layer: &LayerWeights<'a>) -> Self {
+    pub(super) fn new(layer: &'a LayerWeights<'a>) -> Self {
         let masks = match layer.encoding {
             Encoding::Full => LayerMasks::Full,
             Encoding::Raw | Encoding::CountedRaw => LayerMasks::Raw(layer.bytes.as_chunks().0),
@@ -58,7 +64,7 @@ impl<'a> Rows<'a> {
             // Families that are off were refused: nothing is kept.
             _ => LayerMasks::Raw(&[]),
         };
-        Self { layer: *layer, masks, values: LayerValues::new(layer), tail: layer.tail(), row: 0 }
+        Self { layer, masks, values: LayerValues::new(layer), tail: layer.tail(), row: 0 }
     }
 
     /// Where the weights come from.
@@ -100,7 +106,7 @@ impl<'a> Rows<'a> {
                 let start = row.wrapping_mul(weights.inputs);
                 RiceRow::skip(reader, start);
                 let end = start.saturating_add(weights.inputs);
-                let values = self.values.row(&self.layer, row);
+                let values = self.values.row(self.layer, row);
                 return Some(Row::Rice(RiceRow { reader: reader.clone(), start, end, values }));
             }
             LayerMasks::Gaps(bytes) if Family::Gaps.is_linked() => {
@@ -113,7 +119,7 @@ impl<'a> Rows<'a> {
             }
             _ => return None,
         };
-        let values = self.values.row(&self.layer, row);
+        let values = self.values.row(self.layer, row);
         Some(Row::Words(WordRow { masks, values, words, tail: self.tail, word: 0, mask: 0 }))
     }
 
@@ -165,7 +171,7 @@ impl<'a> Rows<'a> {
             (first..).zip(&mut *signs).for_each(|(word, signs)| *signs = drawn.word(word));
         }
         match &mut self.masks {
-            LayerMasks::Full => masks.fill(u32::MAX),
+            LayerMasks::Full => fill(masks, u32::MAX),
             LayerMasks::Raw(section) => {
                 let raw = RawWords::new(section, weights, row);
                 (first..).zip(&mut *masks).for_each(|(word, mask)| *mask = raw.word(word));
@@ -177,7 +183,7 @@ impl<'a> Rows<'a> {
                 }
             }
             LayerMasks::Rice(reader) if Family::Rice.is_linked() => {
-                masks.fill(0);
+                fill(masks, 0);
                 let row = row.wrapping_mul(weights.inputs);
                 let start = row.wrapping_add(first * WORD as u32);
                 let end = start.saturating_add((masks.len() * WORD) as u32);
@@ -190,39 +196,39 @@ impl<'a> Rows<'a> {
                 });
             }
             LayerMasks::Gaps(bytes) if Family::Gaps.is_linked() => {
-                masks.fill(0);
-                signs.fill(0);
+                fill(masks, 0);
+                fill(signs, 0);
                 if let Some((lists, rest)) = GapRow::split(bytes) {
                     *bytes = rest;
                     lists.read(masks, signs);
                 }
             }
             LayerMasks::Positions(blocks) if Family::Gaps.is_linked() => {
-                masks.fill(0);
-                signs.fill(0);
+                fill(masks, 0);
+                fill(signs, 0);
                 let left = masks.len().min(words.saturating_sub(first) as usize);
                 blocks.read(masks.get_mut(..left).unwrap_or_default(), signs);
             }
-            _ => masks.fill(0),
+            _ => fill(masks, 0),
         }
         let left = words.saturating_sub(first) as usize;
         if let Some(behind @ [_, ..]) = masks.get_mut(left..) {
-            behind.fill(0);
+            fill(behind, 0);
         }
         if let Some(last) = left.checked_sub(1).and_then(|last| masks.get_mut(last)) {
             *last &= self.tail;
         }
     }
 
-    /// Calls `each` with the kept weights of the next row as `(input, weight)`, in no promised order; both
-    /// of a bridge of [`Encoding::SignedGaps`] too. In little flash.
-    pub(crate) fn visit(&mut self, each: &mut dyn FnMut(usize, i32)) {
+    /// Shows the kept weights of the next row, in no promised order; both of a bridge of
+    /// [`Encoding::SignedGaps`] too. In little flash, if one type of visitor is used.
+    pub(crate) fn visit(&mut self, to: &mut impl Visit) {
         if let LayerMasks::Gaps(bytes) = &mut self.masks
             && Family::Gaps.is_linked()
         {
             if let Some((lists, rest)) = GapRow::split(bytes) {
                 *bytes = rest;
-                lists.for_each(|(input, weight)| each(input as usize, weight));
+                lists.for_each(|(input, weight)| to.visit(input as usize, weight));
             }
             return self.end_row();
         }
@@ -242,7 +248,7 @@ impl<'a> Rows<'a> {
                     signs = drawn.word(word as u32);
                 }
                 let minus = signs >> bit_of(input % WORD) & 1;
-                each(input, 1 - 2 * minus as i32);
+                to.visit(input, 1 - 2 * minus as i32);
             });
             return self.end_row();
         }
@@ -252,7 +258,7 @@ impl<'a> Rows<'a> {
         for first in (0..words).step_by(BLOCK) {
             let (mut masks, mut signs) = ([0; BLOCK], [0; BLOCK]);
             self.read_words(first as u32, &mut masks, &mut signs);
-            self.visit_words(first, &masks, &signs, each);
+            self.visit_words(first, &masks, &signs, to);
         }
         self.end_row();
     }
@@ -263,7 +269,7 @@ impl<'a> Rows<'a> {
         first: usize,
         masks: &[u32],
         signs: &[u32],
-        each: &mut dyn FnMut(usize, i32),
+        to: &mut impl Visit,
     ) {
         for ((mask, signs), word) in masks.iter().zip(signs).zip(first..) {
             let mut mask = *mask;
@@ -271,14 +277,15 @@ impl<'a> Rows<'a> {
                 let bit = mask.trailing_zeros();
                 mask &= mask - 1;
                 let input = word * WORD + input_at(bit) as usize;
-                each(input, self.weight(input as u32, signs >> bit & 1 == 1));
+                to.visit(input, self.weight(input as u32, signs >> bit & 1 == 1));
             }
         }
     }
 
     /// How many kept weights of the next row are −1.
     pub(crate) fn next_minus_count(&mut self) -> u32 {
-        const BLOCK: usize = 8;
+        // Whole blocks of positions; little enough to be set to 0 without a call.
+        const BLOCK: usize = if cfg!(seedmask_small) { 4 } else { 8 };
         let words = self.layer.weights.words() as usize;
         let mut minus = 0;
         for first in (0..words).step_by(BLOCK) {
@@ -389,6 +396,13 @@ impl<'a> Rows<'a> {
             *reader = read.reader;
         }
     }
+}
+
+/// Sets all words, most of them to 0: a loop where that takes less flash than a call for zeros.
+#[cfg_attr(not(seedmask_small), inline(always))]
+#[cfg_attr(seedmask_small, inline(never))]
+fn fill(words: &mut [u32], value: u32) {
+    words.fill(value);
 }
 
 /// Turns a weight's bit round in `masks`, and sets it in `signs` if `sign` is 1.

@@ -6,8 +6,9 @@ pub(super) mod pool;
 
 use super::{BANDS, Convolution, Kernels, Placed, Planes, Sink, Source, Target};
 use crate::epilogue::Epilogue;
+use crate::family::MAPS;
 use crate::layer::{Add, Pool, Window};
-use crate::mask::LayerWeights;
+use crate::mask::{LayerWeights, Visit};
 
 /// Outputs that are summed at once.
 const OUTPUTS: usize = 4;
@@ -41,11 +42,11 @@ impl Kernels for General {
 pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut target: Target) {
     let mut rows = weights.rows();
     for output in 0..weights.weights.rows as usize {
-        let mut sum = 0;
-        rows.visit(&mut |input, weight| {
-            sum += weight * x.get(input).map_or(0, |byte| i32::from(*byte));
-        });
-        target.write(output, epilogue.row(output), sum);
+        let mut kept = Kept::Inputs { x, sum: 0 };
+        rows.visit(&mut kept);
+        if let Kept::Inputs { sum, .. } = kept {
+            target.write(output, epilogue.row(output), sum);
+        }
     }
 }
 
@@ -53,9 +54,9 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut t
 #[inline(never)]
 pub(super) fn conv2d(conv: &mut Convolution, x: &Source, y: &mut Sink, scratch: &mut [u32]) {
     for channel in 0..y.planes.channels {
-        let mut taps = Taps { window: conv.window, x: &x.planes, taps: scratch, count: 0 };
-        conv.rows.visit(&mut |input, weight| taps.push(input, weight));
-        taps.sum(conv, x, y, channel);
+        let mut kept = Kept::taps(conv, x, scratch);
+        conv.rows.visit(&mut kept);
+        kept.sum(conv, x, y, channel);
     }
 }
 
@@ -72,9 +73,42 @@ pub(super) fn channel(
     x: &Source,
     y: &mut Sink,
 ) {
-    let mut taps = Taps { window: conv.window, x: &x.planes, taps, count: 0 };
-    conv.rows.visit_words(0, masks, signs, &mut |input, weight| taps.push(input, weight));
-    taps.sum(conv, x, y, channel);
+    let mut kept = Kept::taps(conv, x, taps);
+    conv.rows.visit_words(0, masks, signs, &mut kept);
+    kept.sum(conv, x, y, channel);
+}
+
+/// What becomes of the kept weights of a row: one type, so that what walks over rows is there once.
+enum Kept<'t> {
+    /// The sum of their inputs, of a dense layer.
+    Inputs { x: &'t [u8], sum: i32 },
+    /// A list, of a convolution.
+    Taps(Taps<'t>),
+}
+
+impl<'t> Kept<'t> {
+    fn taps(conv: &Convolution<'_, 't>, x: &'t Source, taps: &'t mut [u32]) -> Self {
+        Self::Taps(Taps { window: conv.window, x: &x.planes, taps, count: 0 })
+    }
+
+    /// Makes a channel of a list.
+    fn sum(&self, conv: &Convolution, x: &Source, y: &mut Sink, channel: usize) {
+        if let Self::Taps(taps) = self {
+            taps.sum(conv, x, y, channel);
+        }
+    }
+}
+
+impl Visit for Kept<'_> {
+    fn visit(&mut self, input: usize, weight: i32) {
+        match self {
+            Self::Inputs { x, sum } => {
+                *sum += weight * x.get(input).map_or(0, |byte| i32::from(*byte));
+            }
+            Self::Taps(taps) if MAPS => taps.push(input, weight),
+            Self::Taps(_) => (),
+        }
+    }
 }
 
 /// The kept weights of a row: a weight in the low byte, its offset in the 24 bits above, enough for
@@ -87,7 +121,6 @@ struct Taps<'t> {
 }
 
 impl Taps<'_> {
-    #[inline(never)]
     fn push(&mut self, input: usize, weight: i32) {
         let width = usize::from(self.window.kernel[1]).max(1);
         let area = self.window.area().max(1) as usize;

@@ -80,7 +80,7 @@ enum Sums<'a> {
 
 impl<'a> Sums<'a> {
     /// `None` where weights are others than ±1 or inputs are missing.
-    fn new(weights: &LayerWeights<'a>, x: &'a [u8]) -> Option<Self> {
+    fn new(weights: &'a LayerWeights<'a>, x: &'a [u8]) -> Option<Self> {
         let rows = weights.rows();
         if !rows.are_signs() {
             return None;

@@ -110,7 +110,7 @@ impl<'s> Lists<'s> {
                 return true;
             }
             // The code behind this kept weight is a long one, or among the last bytes.
-            reader.advance();
+            reader.advance_beyond_window();
         }
         false
     }

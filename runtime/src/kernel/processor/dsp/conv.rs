@@ -2,16 +2,13 @@
 //! sixteen outputs. What has no such form (other weights than ±1, windows that step over the columns
 //! of a plain map) is left to [`general`].
 
-use core::ops::Range;
-
 use super::channels::{BESIDE, Channels, GAPS, MOST, WRITTEN};
 use super::codes::{Lists, TURN};
 use super::program::{self, Bits, Writer};
-use super::tiles::{Channel, QUICK, QUICK_ABOVE, STEEP};
+use super::tiles::{Channel, QUICK, QUICK_ABOVE, STEEP, Tiles};
 use super::walk::Walk;
 use crate::epilogue::{Affine, CHANNEL, HALF, Narrow};
-use crate::kernel::{Convolution, Planes, Sink, Source, general};
-use crate::layer::Window;
+use crate::kernel::{Convolution, Sink, Source, general};
 use crate::random::WORD;
 
 /// With fewer inputs that two channels share, their sums take longer together.
@@ -20,62 +17,76 @@ const LEAST_SHARED: usize = 7;
 #[inline(never)]
 pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &mut [u32]) {
     let inputs = x.planes.channels * conv.window.area() as usize;
-    let signs = conv.rows.are_signs();
-    let walk = |lone| Walk::new(&x, &y, conv.window, conv.low, lone).filter(|_| signs);
     let kept = conv.rows.kept();
     let shared = (kept * kept).checked_div(inputs).unwrap_or(0);
     let (coded, listed) = (conv.rows.are_codes(), conv.rows.are_lists());
     // What these cost more as masks is that of a word for every two.
     let more = if coded || listed { kept / 2 } else { 0 };
-    let both = if shared > LEAST_SHARED { walk(false) } else { None };
-    let both = both.filter(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
-    let pairs = both.is_some();
-    let Some(mut walk) = both.or_else(|| walk(true)) else {
+    let pairs = shared > LEAST_SHARED
+        && Walk::new(&x, &y, conv.window, false)
+            .is_some_and(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
+    let walk = Walk::new(&x, &y, conv.window, !pairs);
+    let (Some(walk), true) = (&walk, conv.rows.are_signs()) else {
         return general::conv2d(conv, &x, &mut y, scratch);
     };
     // What two rows share is found in masks only.
     let (coded, listed) = (coded && !pairs, listed && !pairs);
-    let Some(mut scratch) = Scratch::new(scratch, inputs, coded || listed, &mut y) else { return };
-    if conv.first == 0 {
-        scratch.fill_table(&x.planes, conv.window);
+    let first = conv.first == 0;
+    let mut turn = Turn::new(conv, &x, &mut y, walk, scratch, coded || listed);
+    // By reference, as a turn is large.
+    let Some(turn) = &mut turn else { return };
+    if first {
+        turn.fill_table();
     }
-    let mut done = 0;
-    while done < y.planes.channels {
+    let channels = turn.y.planes.channels;
+    while turn.done < channels {
         if listed {
-            done += scratch.make_listed(conv, &mut walk, done, &mut y);
-            if done == y.planes.channels {
+            turn.make_listed();
+            if turn.done == channels {
                 break;
             }
         }
-        if coded && scratch.make_coded(conv, &mut walk, done, &mut y) {
-            done += 1;
-            continue;
+        if !(coded && turn.make_coded()) {
+            turn.make_masked(if pairs { (channels - turn.done).min(2) } else { 1 });
         }
-        let rows = if pairs { (y.planes.channels - done).min(2) } else { 1 };
-        scratch.make_masked(conv, &mut walk, done..done + rows, &x, &mut y);
-        done += rows;
     }
 }
 
-/// The scratch of a convolution in its parts.
-struct Scratch<'s> {
+/// Channels of a convolution, and the scratch in its parts.
+struct Turn<'t, 'a, 'r, 'm> {
+    conv: &'t mut Convolution<'a, 'r>,
+    x: &'t Source<'t>,
+    y: &'t mut Sink<'m>,
+    /// How many are made.
+    done: usize,
+    walk: &'t Walk,
+    tiles: [Tiles; 2],
     /// Mask and sign words of two rows.
-    bits: [&'s mut [u32]; 2],
-    program: &'s mut [u32],
+    bits: [&'t mut [u32]; 2],
+    program: &'t mut [u32],
     /// Offset of the input at each bit of a mask, from the highest of the first word down, or in the
     /// order of the inputs. Made with a layer's first channel.
-    table: &'s mut [u16],
+    table: &'t mut [u16],
     /// Whether it is in the order of the inputs.
     ordered: bool,
     inputs: usize,
-    /// What all channels share.
+    /// What the assembly is to make.
     channels: Channels,
 }
 
-impl<'s> Scratch<'s> {
-    fn new(scratch: &'s mut [u32], inputs: usize, ordered: bool, y: &mut Sink) -> Option<Self> {
+impl<'t, 'a, 'r, 'm> Turn<'t, 'a, 'r, 'm> {
+    #[inline(always)]
+    fn new(
+        conv: &'t mut Convolution<'a, 'r>,
+        x: &'t Source<'t>,
+        y: &'t mut Sink<'m>,
+        walk: &'t Walk,
+        scratch: &'t mut [u32],
+        ordered: bool,
+    ) -> Option<Self> {
         /// What a position may be.
         const POSITIONS: usize = 128;
+        let inputs = x.planes.channels * conv.window.area() as usize;
         let words = inputs.div_ceil(WORD);
         let entries = if ordered { (words * WORD).max(POSITIONS) } else { words * WORD };
         let (table, rest) = scratch.split_at_mut_checked(entries / 2)?;
@@ -101,10 +112,25 @@ impl<'s> Scratch<'s> {
             scale: 0,
             shift: 0,
         };
-        Some(Self { program, bits: [first, last], table, ordered, inputs, channels })
+        let (tiles, bits) = (walk.tiles(x, conv.low), [first, last]);
+        Some(Self {
+            conv,
+            x,
+            y,
+            done: 0,
+            walk,
+            tiles,
+            bits,
+            program,
+            table,
+            ordered,
+            inputs,
+            channels,
+        })
     }
 
-    fn fill_table(&mut self, x: &Planes, window: &Window) {
+    fn fill_table(&mut self) {
+        let (x, window) = (&self.x.planes, self.conv.window);
         let [height, width] = window.kernel.map(usize::from);
         let mut input = 0;
         for row in 0..height {
@@ -123,101 +149,76 @@ impl<'s> Scratch<'s> {
         }
         if self.ordered {
             // Whatever stands in lists, nothing outside of the map is read.
-            self.table.get_mut(self.inputs..).unwrap_or_default().fill(0);
+            let (inputs, rest) = self.table.split_at_mut_checked(self.inputs).unwrap_or_default();
+            rest.fill(inputs.last().copied().unwrap_or(0));
         }
     }
 
-    /// Makes channels of signed lists with a table in order, from `done` on, and gives how many: up to
-    /// the first one whose sums or epilogue are too large for 16 and 32 bits.
+    /// Makes channels of signed lists with a table in order, up to the first one whose sums or epilogue are
+    /// too large for 16 and 32 bits.
     #[inline(never)]
-    fn make_listed(
-        &mut self,
-        conv: &mut Convolution,
-        walk: &mut Walk,
-        done: usize,
-        y: &mut Sink,
-    ) -> usize {
-        let (mut done, first) = (done, done);
-        while done < y.planes.channels
-            && let Some(lists) = conv.rows.next_lists()
+    fn make_listed(&mut self) {
+        while let left @ 1.. = self.y.planes.channels - self.done
+            && let Some(lists) = self.conv.rows.next_lists()
         {
             let bytes = lists.bytes.as_ptr_range();
             let counts = lists.counts.as_ref().map_or(GAPS, |counts| counts.as_ptr());
-            let rows = lists.rows.min(y.planes.channels - done);
+            let rows = lists.rows.min(left);
             (self.channels.lists, self.channels.end) = (bytes.start, bytes.end);
             self.channels.counts = counts;
             // SAFETY: rows are read up to the section's end, and there are as many counts; the table holds
             // offsets of the walk's window for all inputs and all positions.
-            let made = unsafe { self.run(conv, walk, done, rows, y) };
+            let made = unsafe { self.run(rows) };
             let unread = (bytes.end as usize).saturating_sub(self.channels.lists as usize);
-            conv.rows.skip_lists(made, unread);
-            done += made;
+            self.conv.rows.skip_lists(made, unread);
             if made < rows {
                 break;
             }
         }
-        done - first
     }
 
     /// Makes a channel of Rice codes with a table in order. Gives whether it did; if not, since its sums
     /// may pass 16 bits, no code is read.
     #[inline(never)]
-    fn make_coded(
-        &mut self,
-        conv: &mut Convolution,
-        walk: &mut Walk,
-        done: usize,
-        y: &mut Sink,
-    ) -> bool {
+    fn make_coded(&mut self) -> bool {
         let inputs = self.inputs;
         let Some(signs) = self.bits[0].get_mut(..inputs.div_ceil(WORD)) else { return false };
-        let Some((reader, start)) = conv.rows.next_codes(signs, TURN) else { return false };
+        let Some((reader, start)) = self.conv.rows.next_codes(signs, TURN) else { return false };
         let before = reader.place();
         let Some(mut lists) = Lists::new(self.table, self.program) else { return false };
         // SAFETY: `Lists::new` saw to the room.
         let whole = unsafe { lists.read_codes(reader, start, inputs, signs) };
         let taps = [lists.plus, lists.minus];
         // SAFETY: the taps are those of the walk's window.
-        let made = whole && unsafe { self.run_taps(conv, walk, taps, done, y) };
+        let made = whole && unsafe { self.run_taps(taps) };
         if !made {
-            conv.rows.go_back(before);
+            self.conv.rows.go_back(before);
         }
         made
     }
 
     /// Makes one or two channels of any weights.
     #[inline(never)]
-    fn make_masked(
-        &mut self,
-        conv: &mut Convolution,
-        walk: &mut Walk,
-        channels: Range<usize>,
-        x: &Source,
-        y: &mut Sink,
-    ) {
-        for row in self.bits.iter_mut().take(channels.len()) {
+    fn make_masked(&mut self, count: usize) {
+        for row in self.bits.iter_mut().take(count) {
             let (masks, signs) = row.split_at_mut(row.len() / 2);
-            conv.rows.next_mask(masks, signs);
+            self.conv.rows.next_mask(masks, signs);
         }
-        if channels.len() == 2 && self.make_pair(conv, walk, channels.start, y).is_some() {
+        if count == 2 && self.make_pair().is_some() {
+            self.done += 2;
             return;
         }
-        for (row, done) in channels.enumerate() {
-            self.make_bits(conv, walk, row, done, x, y);
+        for row in 0..count {
+            self.make_bits(row);
         }
     }
 
-    /// Makes two channels, `done` and the one behind it, from the words of both rows. `None` if sums or
-    /// epilogues are too large for 16 and 32 bits.
+    /// Makes the next two channels from the words of both rows. `None` if sums or epilogues are too large for
+    /// 16 and 32 bits.
     #[inline(never)]
-    fn make_pair(
-        &mut self,
-        conv: &Convolution,
-        walk: &mut Walk,
-        done: usize,
-        y: &mut Sink,
-    ) -> Option<()> {
-        let [first, last] = [&*self.bits[0], &*self.bits[1]].map(|words| {
+    fn make_pair(&mut self) -> Option<()> {
+        let (conv, done) = (&*self.conv, self.done);
+        let [first, last] = self.bits.each_ref().map(|words| {
             let (masks, signs) = words.split_at(words.len() / 2);
             Bits { masks, signs }
         });
@@ -230,21 +231,13 @@ impl<'s> Scratch<'s> {
             channel.negate_if(negated);
         }
         // SAFETY: the program's table is that of the window that the walk was made for.
-        unsafe { walk.run(program.start, y, channels) };
+        unsafe { self.walk.run(&mut self.tiles, program.start, self.y, channels) };
         Some(())
     }
 
-    /// Makes channel `done` from the words of row `row`.
+    /// Makes the next channel from the words of row `row`.
     #[inline(always)]
-    fn make_bits(
-        &mut self,
-        conv: &Convolution,
-        walk: &mut Walk,
-        row: usize,
-        done: usize,
-        x: &Source,
-        y: &mut Sink,
-    ) {
+    fn make_bits(&mut self, row: usize) {
         let Some(bits) = self.bits.get(row) else { return };
         let (masks, signs) = bits.split_at(bits.len() / 2);
         let lists = Lists::new(self.table, self.program).filter(|_| !self.ordered);
@@ -253,30 +246,25 @@ impl<'s> Scratch<'s> {
             let whole = unsafe { lists.read_words(masks, signs) };
             let taps = [lists.plus, lists.minus];
             // SAFETY: the taps are those of the walk's window.
-            if whole && unsafe { self.run_taps(conv, walk, taps, done, y) } {
+            if whole && unsafe { self.run_taps(taps) } {
                 return;
             }
         }
         // Sums or epilogue are too large for 16 and 32 bits.
         let Some(bits) = self.bits.get(row) else { return };
         let (masks, signs) = bits.split_at(bits.len() / 2);
-        general::channel(conv, masks, signs, self.program, done, x, y);
+        general::channel(self.conv, masks, signs, self.program, self.done, self.x, self.y);
+        self.done += 1;
     }
 
-    /// Makes channel `done` of taps that were written from the beginning of the program's memory on: plus
+    /// Makes the next channel of taps that were written from the beginning of the program's memory on: plus
     /// taps at even places and minus taps at odd ones, up to `taps`. Gives whether it did.
     ///
     /// # Safety
     /// The taps are those of the walk's window.
-    #[inline(always)]
-    unsafe fn run_taps(
-        &mut self,
-        conv: &Convolution,
-        walk: &mut Walk,
-        taps: [*mut u32; 2],
-        done: usize,
-        y: &mut Sink,
-    ) -> bool {
+    #[cfg_attr(not(seedmask_small), inline(always))]
+    #[cfg_attr(seedmask_small, inline(never))]
+    unsafe fn run_taps(&mut self, taps: [*mut u32; 2]) -> bool {
         let start = self.program.as_ptr() as usize;
         let [plus, minus] = taps.map(|end| (end as usize).wrapping_sub(start) / 8);
         let (most, least) = (plus.max(minus), plus.min(minus));
@@ -286,55 +274,47 @@ impl<'s> Scratch<'s> {
         let [lists, end] = taps.map(|end| end.cast_const().cast());
         (self.channels.lists, self.channels.end, self.channels.counts) = (lists, end, WRITTEN);
         // SAFETY: the caller's; there is room for the ends of the lists.
-        unsafe { self.run(conv, walk, done, 1, y) == 1 }
+        unsafe { self.run(1) == 1 }
     }
 
-    /// Makes `count` channels of the lists that are set, channel `done` first. Gives how many: up to one
-    /// that has no room or no rule.
+    /// Makes the next `count` channels of the lists that are set. Gives how many: up to one that has no room
+    /// or no rule.
     ///
     /// # Safety
     /// As for [`Walk::run_channels`], but for epilogues and outputs.
     #[cfg_attr(not(seedmask_small), inline(always))]
     #[cfg_attr(seedmask_small, inline(never))]
-    unsafe fn run(
-        &mut self,
-        conv: &Convolution,
-        walk: &mut Walk,
-        done: usize,
-        count: usize,
-        y: &mut Sink,
-    ) -> usize {
-        let channels = &mut self.channels;
-        let row = conv.first + done;
+    unsafe fn run(&mut self, count: usize) -> usize {
+        let (conv, channels) = (&*self.conv, &mut self.channels);
+        let row = conv.first + self.done;
         let affine = conv.epilogue.as_bytes().get(CHANNEL * row..CHANNEL * (row + count));
         let Some(affine) = affine else { return 0 };
         let mut made = 0;
-        channels.y = y.bytes.as_mut_ptr().wrapping_add(done * channels.plane);
+        channels.y = self.y.bytes.as_mut_ptr().wrapping_add(self.done * channels.plane);
         loop {
             channels.affine = affine.as_ptr().wrapping_add(CHANNEL * made);
             channels.rule = if conv.low == 0 { QUICK } else { QUICK_ABOVE };
             channels.left = count - made;
             // SAFETY: the caller's; there are as many epilogues.
-            unsafe { walk.run_channels(channels) };
+            unsafe { self.walk.run_channels(&mut self.tiles, channels) };
             made = count - channels.left;
             if made == count {
-                return made;
+                break;
             }
             // Another rule for the next one, if that is what it needs.
-            let Some(other) = other_channel(conv.epilogue.row(row + made)) else { return made };
+            let Some(other) = other_channel(conv.epilogue.row(row + made)) else { break };
             (channels.scale, channels.shift, channels.rule) =
                 (other.scale, other.shift, other.rule);
             (channels.affine, channels.left) = (core::ptr::null(), 1);
             // SAFETY: as before.
-            unsafe { walk.run_channels(channels) };
-            if channels.left == 1 {
-                return made;
-            }
-            made += 1;
-            if made == count {
-                return made;
+            unsafe { self.walk.run_channels(&mut self.tiles, channels) };
+            made += 1 - channels.left;
+            if channels.left == 1 || made == count {
+                break;
             }
         }
+        self.done += made;
+        made
     }
 }
 

@@ -115,7 +115,7 @@ struct Pairs<'a> {
 impl<'a> Pairs<'a> {
     /// `None` for other sources, where the inputs are not whole blocks of 32 at a multiple of 4, and
     /// where a mask is missing.
-    fn new(weights: &LayerWeights<'a>, x: &'a [u8]) -> Option<Self> {
+    fn new(weights: &'a LayerWeights<'a>, x: &'a [u8]) -> Option<Self> {
         let (words, inputs) = (weights.weights.words() as usize, weights.weights.inputs as usize);
         let bytes = (weights.weights.rows as usize).checked_mul(4 * words)?;
         let (masks, counts) = weights.bytes.split_at_checked(bytes)?;
