@@ -18,8 +18,8 @@ const MOST_INPUTS: usize = BLOCK * MOST_BLOCKS;
 const ROWS: usize = 64;
 
 /// Where the sums of rows come from.
-enum Sums<'a> {
-    Pairs(Pairs<'a>),
+enum Sums<'s, 'a> {
+    Pairs(&'s mut Pairs<'a>),
     Gaps {
         /// The byte before the first input.
         before: *const u8,
@@ -29,7 +29,7 @@ enum Sums<'a> {
     Positions(Positions<'a>),
 }
 
-impl Sums<'_> {
+impl Sums<'_, '_> {
     /// Those of the next rows, one at least, and multiples of [`ROWS`] but for the last ones.
     fn next(&mut self, sums: &mut [i32]) {
         match self {
@@ -48,8 +48,13 @@ impl Sums<'_> {
 pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: Target) {
     let inputs = weights.weights.inputs as usize;
     match weights.encoding {
-        Encoding::Raw | Encoding::CountedRaw if let Some(pairs) = Pairs::new(weights, x) => {
-            run(weights, epilogue, target, Sums::Pairs(pairs));
+        Encoding::Raw | Encoding::CountedRaw => {
+            // By reference, as neither is small.
+            let mut rows = weights.rows();
+            match &mut Pairs::new(weights, &mut rows, x) {
+                Some(pairs) => run(weights, epilogue, target, Sums::Pairs(pairs)),
+                None => general::dense(weights, epilogue, x, target),
+            }
         }
         Encoding::SignedGaps if Family::Gaps.is_linked() && x.len() >= inputs => {
             let (before, lists) = (x.as_ptr().wrapping_sub(1), weights.bytes.as_ptr());
@@ -82,7 +87,8 @@ fn run(weights: &LayerWeights, epilogue: &Epilogue, target: Target, mut from: Su
     match target {
         Target::Activations { low, bytes } => {
             let bytes = bytes.get_mut(..rows).unwrap_or_default();
-            let mut block = [0; ROWS];
+            // Of anything: a loop where zeros would be a call.
+            let mut block = [low.into(); ROWS];
             for (bytes, first) in bytes.chunks_mut(ROWS).zip((0..).step_by(ROWS)) {
                 let sums = block.get_mut(..bytes.len()).unwrap_or_default();
                 from.next(sums);
@@ -105,7 +111,7 @@ struct Pairs<'a> {
     /// How many kept weights of each row to come are −1, where the mask says so.
     counts: &'a [[u8; 2]],
     /// The rows to come, where these are to be counted.
-    rows: Option<Rows<'a>>,
+    rows: Option<&'a mut Rows<'a>>,
     generator: Generator,
     /// Index of the generator word after those of all pairs.
     end: u32,
@@ -115,7 +121,12 @@ struct Pairs<'a> {
 impl<'a> Pairs<'a> {
     /// `None` for other sources, where the inputs are not whole blocks of 32 at a multiple of 4, and
     /// where a mask is missing.
-    fn new(weights: &'a LayerWeights<'a>, x: &'a [u8]) -> Option<Self> {
+    #[inline(always)]
+    fn new(
+        weights: &LayerWeights<'a>,
+        rows: &'a mut Rows<'a>,
+        x: &'a [u8],
+    ) -> Option<Self> {
         let (words, inputs) = (weights.weights.words() as usize, weights.weights.inputs as usize);
         let bytes = (weights.weights.rows as usize).checked_mul(4 * words)?;
         let (masks, counts) = weights.bytes.split_at_checked(bytes)?;
@@ -137,7 +148,7 @@ impl<'a> Pairs<'a> {
             key: generator.parts().1,
         };
         next.counter = next.counter_at(&generator, weights.first);
-        let rows = (weights.encoding != Encoding::CountedRaw).then(|| weights.rows());
+        let rows = (weights.encoding != Encoding::CountedRaw).then_some(rows);
         let end = weights.first.wrapping_add(weights.weights.rows / 2 * next.words);
         let (masks, counts) = (masks.as_chunks().0, counts.as_chunks().0);
         Some(Self { x, masks, counts, rows, generator, end, next })
