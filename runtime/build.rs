@@ -1,7 +1,8 @@
 //! Tells the crate which instructions it may write: `cfg(seedmask_dsp)` where the target has the DSP
 //! extension of Armv7E-M and Armv8-M, `cfg(seedmask_thumb)` where it is another Cortex-M,
 //! `cfg(seedmask_vectors)` where it may have vectors of bytes: AVX2 or NEON. And whether it is to be
-//! small, `cfg(seedmask_small)`: then what else is written out at each place is called.
+//! small, `cfg(seedmask_small)`: then what else is written out at each place is called, and second ways
+//! that only save time are left out.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

@@ -26,12 +26,11 @@ pub fn counter(board: &Board, content: &Content) -> Result<()> {
     qemu::run(board, &elf).map(drop)
 }
 
-/// Runs the case table on the board and compares its kernels with the host's; the board's fastest must
-/// give what the plain ones do. Returns the number
-/// of cases.
-pub fn cases(board: &Board, content: &Content) -> Result<usize> {
+/// Runs the case table on the board, built with more `arguments` for cargo, and compares its kernels with
+/// the host's; the board's fastest must give what the plain ones do. Returns the number of cases.
+pub fn cases(board: &Board, content: &Content, arguments: &[&str]) -> Result<usize> {
     let folder = content.cases.as_ref().context("no folder of cases was given")?;
-    let elf = firmware::build(board, "cases", content)?;
+    let elf = firmware::build_with(board, "cases", content, arguments)?;
     let log = qemu::run(board, &elf)?;
     let mut expected = Vec::new();
     for entry in fs::read_dir(folder)? {

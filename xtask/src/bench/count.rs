@@ -94,6 +94,9 @@ impl Counted<'_> {
 /// How the runtime is compiled where its speed is measured, as the kernels are beside which it stands.
 const SPEED: &str = "3";
 
+/// The same as a setting of cargo.
+pub const FOR_SPEED: &str = "profile.release.package.seedmask.opt-level=3";
+
 /// Runs all `subjects` on `target`; lists the `hot` instructions of each that take the most cycles.
 /// `opt_level` compiles the runtime with another one than [`SPEED`].
 pub fn count<'s>(

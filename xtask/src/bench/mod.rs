@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
+pub use count::FOR_SPEED;
 use count::{Counted, TARGETS};
 use expected::Counts;
 use host::Timed;

@@ -22,7 +22,9 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &m
     let (coded, listed) = (conv.rows.are_codes(), conv.rows.are_lists());
     // What these cost more as masks is that of a word for every two.
     let more = if coded || listed { kept / 2 } else { 0 };
-    let pairs = shared > LEAST_SHARED
+    // Two channels in one program take much flash, and are not there if that is what counts.
+    let pairs = !cfg!(seedmask_small)
+        && shared > LEAST_SHARED
         && Walk::new(&x, &y, conv.window, false)
             .is_some_and(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
     let walk = Walk::new(&x, &y, conv.window, !pairs);

@@ -122,11 +122,7 @@ impl<'a> Pairs<'a> {
     /// `None` for other sources, where the inputs are not whole blocks of 32 at a multiple of 4, and
     /// where a mask is missing.
     #[inline(always)]
-    fn new(
-        weights: &LayerWeights<'a>,
-        rows: &'a mut Rows<'a>,
-        x: &'a [u8],
-    ) -> Option<Self> {
+    fn new(weights: &LayerWeights<'a>, rows: &'a mut Rows<'a>, x: &'a [u8]) -> Option<Self> {
         let (words, inputs) = (weights.weights.words() as usize, weights.weights.inputs as usize);
         let bytes = (weights.weights.rows as usize).checked_mul(4 * words)?;
         let (masks, counts) = weights.bytes.split_at_checked(bytes)?;

@@ -60,7 +60,9 @@ impl Flat {
         let lines = top + x.height + bottom;
         let size = (lines * width).next_multiple_of(4) + 2 * margin;
         let (inputs, outputs) = (x.height * width, y.height * y.width);
-        let fits = window.stride == [1, 1]
+        // Left out where flash counts more than speed.
+        let fits = !cfg!(seedmask_small)
+            && window.stride == [1, 1]
             && (x.stride(), y.stride(), y.width) == (width, width, width)
             && columns <= width.min(COLUMNS)
             && columns * size <= range.len()
