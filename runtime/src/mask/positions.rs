@@ -26,7 +26,7 @@ pub(crate) const GROUP: usize = 8;
 pub(super) const ELSEWHERE: u8 = 15;
 
 /// No count is read as more than this: a block keeps at most [`BLOCK`].
-const MOST: u8 = 254;
+pub(crate) const MOST: u8 = 254;
 
 /// Blocks of all rows.
 fn blocks(weights: Weights) -> usize {
@@ -50,39 +50,19 @@ impl<'a> Counts<'a> {
         (Self { groups: groups.as_chunks().0, rest, base: base.min(MOST - ELSEWHERE) }, rest)
     }
 
-    /// Reads the next groups, a byte of at most [`MOST`] for each block from the lowest on; behind the last
-    /// block anything. Gives what the even bytes of all words add up to and the odd ones, in the lower and
-    /// the upper half of a word. `None` where the section is too short.
+    /// The halves of the next groups, what they are less than counts, and the counts that stand elsewhere,
+    /// which are read from the last one on. `None` where the section is too short.
     #[cfg(seedmask_dsp)]
-    #[inline(always)]
-    pub(crate) fn read(&mut self, to: &mut [[u32; 2]]) -> Option<u32> {
-        const HALVES: u32 = 0x0f0f_0f0f;
-        const ONES: u32 = 0x0101_0101;
-        const EVEN: u32 = 0x00ff_00ff;
-        let (groups, behind) = self.groups.split_at_checked(to.len())?;
+    pub(crate) fn next(&mut self, groups: usize) -> Option<(&'a [[u8; GROUP / 2]], u8, &'a [u8])> {
+        let (groups, behind) = self.groups.split_at_checked(groups)?;
         self.groups = behind;
-        let base = u32::from(self.base) * ONES;
-        let mut total = 0;
-        for (to, group) in to.iter_mut().zip(groups) {
-            let halves = u32::from_le_bytes(*group);
-            *to = [halves & HALVES, halves >> 4 & HALVES].map(|halves| {
-                let counts = match (halves + ONES) & !HALVES {
-                    0 => halves + base,
-                    _ => self.read_elsewhere(halves),
-                };
-                total += (counts & EVEN) + (counts >> 8 & EVEN);
-                counts
-            });
-        }
-        Some(total)
+        Some((groups, self.base, self.rest))
     }
 
-    /// The counts of four blocks, some of which stand elsewhere.
+    /// Leaves of the counts that stand elsewhere only the first `left`.
     #[cfg(seedmask_dsp)]
-    #[cold]
-    #[inline(never)]
-    fn read_elsewhere(&mut self, halves: u32) -> u32 {
-        u32::from_le_bytes(halves.to_le_bytes().map(|half| self.count(half)))
+    pub(crate) fn leave(&mut self, left: usize) {
+        self.rest = self.rest.get(..left).unwrap_or_default();
     }
 
     /// The count that half a byte says, those before it having been asked for.

@@ -1,7 +1,7 @@
-//! Dense layers: chooses the assembly, which makes the sums of all rows.
+//! Dense layers: chooses the assembly, which makes the sums of all rows, or their activations.
 
 use super::finish;
-use super::positions::{Positions, Tables};
+use super::positions::{self, Positions, Tables};
 use super::{gaps, lanes};
 use crate::epilogue::Epilogue;
 use crate::family::Family;
@@ -26,7 +26,6 @@ enum Sums<'s, 'a> {
         /// The lists of the rows to come.
         lists: *const u8,
     },
-    Positions(Positions<'a>),
 }
 
 impl Sums<'_, '_> {
@@ -39,8 +38,7 @@ impl Sums<'_, '_> {
                 // name inputs of the layer only. No row is asked for twice.
                 *lists = unsafe { gaps::rows(*lists, *before, sums.as_mut_ptr(), sums.len()) };
             }
-            Sums::Positions(positions) if Family::Gaps.is_linked() => positions.next(sums),
-            Sums::Gaps { .. } | Sums::Positions(_) => (),
+            Sums::Gaps { .. } => (),
         }
     }
 }
@@ -76,8 +74,19 @@ pub(super) fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], targe
 fn positions(weights: &LayerWeights, base: u8, epilogue: &Epilogue, x: &[u8], target: Target) {
     let mut tables = Tables::new();
     let section = Counts::new(weights.bytes, weights.weights, base);
-    if let Some(positions) = Positions::new(&mut tables, x, section) {
-        run(weights, epilogue, target, Sums::Positions(positions));
+    let Some(positions) = Positions::new(&mut tables, x, section) else { return };
+    let rows = weights.weights.rows as usize;
+    match target {
+        Target::Activations { low, bytes } => {
+            let bytes = bytes.get_mut(..rows).unwrap_or_default();
+            positions.run(positions::Rows::Activations(bytes, epilogue.bytes_from(0)));
+            finish::raise(bytes, low);
+        }
+        Target::Logits(logits) => {
+            let logits = logits.get_mut(..rows).unwrap_or_default();
+            positions.run(positions::Rows::Sums(logits));
+            finish::logits(epilogue.bytes_from(0), logits);
+        }
     }
 }
 

@@ -18,6 +18,11 @@ pub(super) fn activations(
     }
     // SAFETY: all three have as many rows.
     unsafe { to_activations(sums.as_ptr(), epilogue.as_ptr(), activations.as_mut_ptr(), rows) };
+    raise(activations, low);
+}
+
+/// Makes of activations below `low` that.
+pub(super) fn raise(activations: &mut [u8], low: u8) {
     if low > 0 {
         activations.iter_mut().for_each(|activation| *activation = (*activation).max(low));
     }

@@ -1,8 +1,8 @@
 //! Kernels for cores with the DSP extension: Cortex-M4, M7, M33 and later. Four bytes or two halves
 //! of a register at a time, and `SEL`, which picks bytes by the flags of the comparison before.
 //!
-//! `dense` chooses between `lanes` (a mask bit a weight), `gaps` and `positions` (lists), and `finish`
-//! follows the sums of each. `conv` runs `channels` over `tiles`, from lists, `codes` or masks, or two at a
+//! `dense` chooses between `lanes` (a mask bit a weight), `gaps` and `positions` (lists); `finish` follows
+//! the sums of the first two. `conv` runs `channels` over `tiles`, from lists, `codes` or masks, or two at a
 //! time from a `program`. `pool` and `add` are a few instructions each. `depthwise` writes lists of
 //! taps for `window`, over copies of channels that `rows` makes, or `flat` as one line. What has no
 //! routine here is left to [`crate::kernel::General`].

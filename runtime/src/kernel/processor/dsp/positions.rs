@@ -1,12 +1,15 @@
-//! Dense rows from signed positions, each an index into a table of the inputs and their negatives.
+//! Dense rows from signed positions, each an index into a table of the inputs and their negatives, up to
+//! their activations.
 //!
 //! Whatever the bytes of a section are, nothing outside of it is read: a position is a byte, as tables
 //! have 256 entries, and counts are added up and compared with what is there before rows are run.
 
 use core::arch::naked_asm;
 use core::mem::MaybeUninit;
+use core::ptr::null;
 
-use crate::mask::positions::{BLOCK, Counts, GROUP, MOST_BLOCKS};
+use crate::epilogue::CHANNEL;
+use crate::mask::positions::{BLOCK, Counts, GROUP, MOST, MOST_BLOCKS};
 
 /// Blocks whose counts are read at a time.
 const AT_ONCE: usize = 16 * GROUP;
@@ -36,8 +39,14 @@ pub(super) struct Positions<'a> {
     tables: &'a [Table],
     counts: Counts<'a>,
     positions: &'a [u8],
-    /// Of the blocks that are run at once, and behind them [`END`].
-    now: [[u32; 2]; AT_ONCE / GROUP + 1],
+}
+
+/// Where rows go.
+pub(super) enum Rows<'a> {
+    /// Their activations, 0 at least, by their epilogues, which are as many.
+    Activations(&'a mut [u8], &'a [[u8; CHANNEL]]),
+    /// Their sums.
+    Sums(&'a mut [i32]),
 }
 
 impl<'a> Positions<'a> {
@@ -47,42 +56,82 @@ impl<'a> Positions<'a> {
         x: &[u8],
         (counts, positions): (Counts<'a>, &'a [u8]),
     ) -> Option<Self> {
-        let now = [[0; 2]; AT_ONCE / GROUP + 1];
-        Some(Self { tables: tables.fill(x)?, counts, positions, now })
+        Some(Self { tables: tables.fill(x)?, counts, positions })
     }
 
-    /// The sums of the next rows, a multiple of [`GROUP`] but for the last ones.
-    pub(super) fn next(&mut self, sums: &mut [i32]) {
+    /// All rows; those behind the end of the section stay as they are.
+    pub(super) fn run(mut self, rows: Rows) -> Option<()> {
         // Whole groups.
         let groups = (AT_ONCE / GROUP).checked_div(self.tables.len()).unwrap_or(1);
-        for sums in sums.chunks_mut((groups * GROUP).max(GROUP)) {
-            if self.next_rows(sums).is_none() {
-                sums.fill(0);
+        let at_once = (groups * GROUP).max(GROUP);
+        // Of the blocks that are run at once, and behind them `END`.
+        let mut now = [[0; 2]; AT_ONCE / GROUP + 1];
+        match rows {
+            Rows::Activations(to, epilogue) => {
+                for (to, epilogue) in to.chunks_mut(at_once).zip(epilogue.chunks(at_once)) {
+                    let rows = to.len().min(epilogue.len());
+                    // SAFETY: there is room for so many rows, and as many epilogues.
+                    unsafe { self.rows(&mut now, rows, to.as_mut_ptr(), epilogue.as_ptr())? };
+                }
+            }
+            Rows::Sums(to) => {
+                for to in to.chunks_mut(at_once) {
+                    // SAFETY: there is room for so many rows.
+                    unsafe { self.rows(&mut now, to.len(), to.as_mut_ptr().cast(), null())? };
+                }
             }
         }
+        Some(())
     }
 
-    /// The sums of at most [`AT_ONCE`] blocks, groups of them but for the last; `None` where the section
+    /// The next rows of at most [`AT_ONCE`] blocks, groups of them but for the last; `None` where the section
     /// ends before they do.
-    fn next_rows(&mut self, sums: &mut [i32]) -> Option<()> {
-        let blocks = sums.len() * self.tables.len();
-        let total = self.counts.read(self.now.get_mut(..blocks.div_ceil(GROUP))?)?;
-        let total = (total & 0xffff) + (total >> 16);
-        let (counts, behind) =
-            bytemuck::bytes_of_mut(&mut self.now).split_at_mut_checked(blocks)?;
+    ///
+    /// # Safety
+    /// `to` and `epilogue` are as [`routine`] has them for `rows` rows.
+    unsafe fn rows(
+        &mut self,
+        now: &mut [[u32; 2]; AT_ONCE / GROUP + 1],
+        rows: usize,
+        to: *mut u8,
+        epilogue: *const [u8; CHANNEL],
+    ) -> Option<()> {
+        let blocks = rows * self.tables.len();
+        let total = self.read(now.get_mut(..blocks.div_ceil(GROUP))?)?;
+        let (counts, behind) = bytemuck::bytes_of_mut(now).split_at_mut_checked(blocks)?;
         // What the last group has behind the last block does not count.
         let unused = behind.get(..blocks.wrapping_neg() % GROUP)?;
         let total = total - unused.iter().map(|count| u32::from(*count)).sum::<u32>();
         *behind.first_mut()? = END;
         let (positions, rest) = self.positions.split_at_checked(total as usize)?;
         let (first, last) = (self.tables.first()?, self.tables.last()?);
-        // SAFETY: there are the counts of the blocks of all rows of `sums`, none of them `END`, which is
-        // behind them; `positions` are as many as they add up to, and tables are filled.
+        let simple = self.tables.len() == 1 && !epilogue.is_null();
+        let simple = if simple { 0 } else { -1 };
+        // SAFETY: there are the counts of the blocks of all rows, none of them `END`, which is behind
+        // them; `positions` are as many as they add up to, and tables are filled. The caller knows of
+        // the others.
         unsafe {
-            routine(first, counts.as_ptr(), positions.as_ptr(), sums.as_mut_ptr(), last);
+            routine(first, counts.as_ptr(), positions.as_ptr(), to, last, epilogue, simple);
         }
         self.positions = rest;
         Some(())
+    }
+
+    /// Reads the counts of groups, a byte of at most [`MOST`] for each block; behind the last block
+    /// anything. Gives what all add up to; `None` where the section is too short.
+    fn read(&mut self, to: &mut [[u32; 2]]) -> Option<u32> {
+        let (groups, base, rest) = self.counts.next(to.len())?;
+        let end = rest.as_ptr_range();
+        let mut from = Reading { groups: groups.as_ptr(), first: end.start, behind: end.end };
+        let bounds = to.as_mut_ptr_range();
+        let mut total = 0;
+        if !to.is_empty() {
+            let base = u32::from(base) * 0x0101_0101;
+            // SAFETY: there are as many groups as `to` has room for, one at least.
+            total = unsafe { read(&mut from, bounds.start, bounds.end, base) };
+        }
+        self.counts.leave(from.behind.addr() - from.first.addr());
+        Some(total)
     }
 }
 
@@ -127,55 +176,123 @@ macro_rules! four {
     };
 }
 
-/// Goes to the routine for the count that r4 has, 31 for larger ones.
-macro_rules! go_on {
-    () => {
-        "ldr pc, [r9, r4, lsl #2]\n"
-    };
+/// What counts are read from.
+#[repr(C)]
+struct Reading {
+    groups: *const [u8; GROUP / 2],
+    /// Those that stand elsewhere, from the last one on.
+    first: *const u8,
+    behind: *const u8,
 }
 
-/// The end of a block, whose rest of up to three positions `$tail` adds after the next count is in r8.
-macro_rules! end {
-    () => {
-        concat!(
-            // Flags are as they were when the first block began.
-            "bmi 7f\n",
-            "usat r4, #5, r8\n",
-            "str r3, [r10], #4\n",
-            "mov r3, #0\n",
-            go_on!(),
-        )
-    };
+/// Reads counts from `to` to `end`, those of one group at least; gives what they add up to. What there is too
+/// little of elsewhere is 0.
+///
+/// # Safety
+/// There are as many groups, and what stands elsewhere can be read.
+#[unsafe(naked)]
+unsafe extern "C" fn read(
+    from: &mut Reading,
+    to: *mut [u32; 2],
+    end: *mut [u32; 2],
+    base: u32,
+) -> u32 {
+    naked_asm!(
+        cpu!(),
+        "push {{r0, r4-r11, lr}}",
+        "ldm r0, {{r4, r8, r9}}",
+        "mov r11, #0x0f0f0f0f",
+        "mov r12, #0",
+        "mov lr, #0",
+        ".p2align 2",
+        "2:",
+        "ldr r5, [r4], #4",
+        // Halves of which all bits are 1.
+        "and r6, r5, r5, lsr #1",
+        "and r6, r6, r6, lsr #2",
+        "ands r10, r6, #0x11111111",
+        "and r6, r11, r5, lsr #4",
+        "and r5, r5, r11",
+        "add.w r6, r6, r3",
+        "add.w r5, r5, r3",
+        "bne 4f",
+        "3:",
+        "usada8 r12, r5, lr, r12",
+        "usada8 r12, r6, lr, r12",
+        "strd r5, r6, [r1], #8",
+        "cmp r1, r2",
+        "bne 2b",
+        "pop {{r0}}",
+        "str r9, [r0, #8]",
+        "mov r0, r12",
+        "pop {{r4-r11, pc}}",
+        // Some stand elsewhere: of the first four, then of the others.
+        "4:",
+        "strd r5, r6, [r1]",
+        "and r7, r10, #0x01010101",
+        "eor r10, r10, r7",
+        "mov r5, r1",
+        "5:",
+        "cbz r7, 6f",
+        "rbit r6, r7",
+        "clz r6, r6",
+        "sub r0, r7, #1",
+        "ands r7, r0",
+        "lsrs r6, r6, #3",
+        "movs r0, #0",
+        "cmp r9, r8",
+        "it hi",
+        "ldrbhi r0, [r9, #-1]!",
+        "cmp r0, #{most}",
+        "it hi",
+        "movhi r0, #{most}",
+        "strb r0, [r5, r6]",
+        "b 5b",
+        "6:",
+        "lsrs r7, r10, #4",
+        "mov r10, #0",
+        "add r5, #4",
+        "bne 5b",
+        "ldrd r5, r6, [r1]",
+        "b 3b",
+        most = const MOST,
+    )
 }
 
-/// Writes the sums of rows, until a count is [`END`].
+/// Runs rows, until a count is [`END`].
 ///
 /// # Safety
 /// There are tables from `first` to `last`; `counts` are those of the blocks of all rows, and `END` behind
-/// them; `positions` as many as they add up to; and `sums` has room for all rows.
+/// them; `positions` as many as they add up to. `to` has room for the sums of all rows, or where there
+/// are epilogues, of all rows, for their activations. `simple` is 0 where there are these and one table,
+/// else −1.
 #[unsafe(naked)]
 unsafe extern "C" fn routine(
     first: *const Table,
     counts: *const u8,
     positions: *const u8,
-    sums: *mut i32,
+    to: *mut u8,
     last: *const Table,
+    epilogue: *const [u8; CHANNEL],
+    simple: i32,
 ) {
     naked_asm!(
         cpu!(),
-        "push {{r4-r11, lr}}",
-        "ldr r11, [sp, #36]",
+        "push {{r0, r4-r11, lr}}",
+        "ldr r11, [sp, #44]",
+        "ldr r5, [sp, #48]",
         "mov r10, r3",
-        "sub r12, r11, r0",
+        "mov r8, #256",
+        "mov r12, #0x00010001",
         "mov lr, #1",
         "mov r3, #0",
         "adr r9, 5f",
-        "ldrb r8, [r1], #1",
-        "usat r4, #5, r8",
-        // N: there are more blocks in a row.
-        "cmp r0, r11",
-        go_on!(),
-        // By the count: a whole block of up to 19, or 16 of more.
+        "ldrb r4, [r1], #1",
+        // N, and so it stays: what is not simple.
+        "cmp r5, #0",
+        "usat r5, #5, r4",
+        "ldr pc, [r9, r5, lsl #2]",
+        // By the count: a whole block of up to 19, or eights of more until it is.
         ".p2align 2",
         "5:",
         ".word 10f + 1, 20f + 1, 30f + 1, 40f + 1",
@@ -186,17 +303,6 @@ unsafe extern "C" fn routine(
         ".rept 12",
         ".word 6f + 1",
         ".endr",
-        "14:",
-        four!(),
-        "13:",
-        four!(),
-        "12:",
-        four!(),
-        "11:",
-        four!(),
-        "10:",
-        "ldrb r8, [r1], #1",
-        end!(),
         "24:",
         four!(),
         "23:",
@@ -207,10 +313,10 @@ unsafe extern "C" fn routine(
         four!(),
         "20:",
         "ldrb r4, [r2], #1",
-        "ldrb r8, [r1], #1",
         "ldrsb r4, [r0, r4]",
         "add r3, r4",
-        end!(),
+        "bpl 50f",
+        "b 7f",
         "34:",
         four!(),
         "33:",
@@ -222,11 +328,11 @@ unsafe extern "C" fn routine(
         "30:",
         "ldrb r5, [r2, #1]",
         "ldrb r4, [r2], #2",
-        "ldrb r8, [r1], #1",
         "ldrsb r5, [r0, r5]",
         "ldrsb r4, [r0, r4]",
         "umaal r3, r5, r4, lr",
-        end!(),
+        "bpl 50f",
+        "b 7f",
         "44:",
         four!(),
         "43:",
@@ -239,39 +345,90 @@ unsafe extern "C" fn routine(
         "ldrb r5, [r2, #1]",
         "ldrb r6, [r2, #2]",
         "ldrb r4, [r2], #3",
-        "ldrb r8, [r1], #1",
         "ldrsb r5, [r0, r5]",
         "ldrsb r6, [r0, r6]",
         "ldrsb r4, [r0, r4]",
         "umaal r3, r5, r6, lr",
         "add r3, r4",
-        end!(),
+        "bpl 50f",
+        "b 7f",
+        "14:",
+        four!(),
+        "13:",
+        four!(),
+        "12:",
+        four!(),
+        "11:",
+        four!(),
+        "10:",
+        "bmi.w 7f",
+        // The activation of a row, as `finish` makes it, but twice of it in the upper word of the sum:
+        // 2⁹ times all. The next count is in r4.
+        ".p2align 2",
+        "50:",
+        "ldr r5, [r11], #4",
+        "ldrb r4, [r1], #1",
+        "sadd16 r5, r5, r5",
+        "lsr.w r6, r5, #11",
+        "and r6, r6, #0x001f001f",
+        "uqsub16 r6, r6, r12",
+        "sub r5, r5, r6, lsl #11",
+        // The lower half is 1 too much, which the next shift drops.
+        "qsub16 r7, lr, r5",
+        "sel r5, r5, r7",
+        "sbfx r7, r5, #1, #15",
+        "lsl.w r7, r7, r6",
+        "lsl.w r3, r3, #9",
+        "smull r3, r7, r3, r7",
+        "smultb r5, r5, r8",
+        "lsr.w r6, r6, #16",
+        "lsl.w r6, lr, r6",
+        "smlal r3, r7, r5, r6",
+        "add.w r7, r7, #1",
+        "usat r7, #7, r7, asr #1",
+        "usat r5, #5, r4",
+        "strb r7, [r10], #1",
+        "mov.w r3, #0",
+        "ldr pc, [r9, r5, lsl #2]",
         // More than 19, or the end.
         "6:",
-        "eor r5, r8, #255",
+        "eor r5, r4, #255",
         "cbnz r5, 8f",
-        "pop {{r4-r11, pc}}",
+        "pop {{r0, r4-r11, pc}}",
+        "8:",
+        "sub r12, r4, #20",
         "8:",
         four!(),
         four!(),
-        four!(),
-        four!(),
-        "sub r8, r8, #16",
-        "usat r4, #5, r8",
-        go_on!(),
-        // A block of several, the last one or not.
+        "subs r12, #8",
+        "bpl 8b",
+        "ldr r5, [sp, #48]",
+        "add r4, r12, #20",
+        "mov r12, #0x00010001",
+        "cmp r5, #0",
+        "ldr pc, [r9, r4, lsl #2]",
+        // What is not simple: a block of several, the last one or not, or a sum.
         "7:",
-        "usat r4, #5, r8",
-        "cmp r0, r11",
+        "ldr r5, [sp, #40]",
+        "ldrb r4, [r1], #1",
+        "cmp r0, r5",
         "beq 9f",
+        "usat r5, #5, r4",
         "add r0, r0, #{table}",
-        go_on!(),
+        "ldr pc, [r9, r5, lsl #2]",
+        "9:",
+        "ldr r0, [sp]",
+        "cmp r11, #0",
+        "beq 9f",
+        "sub r1, #1",
+        "mvns r5, #0",
+        "b 50b",
         "9:",
         "str r3, [r10], #4",
+        "mvns r5, #0",
+        "usat r5, #5, r4",
         "mov r3, #0",
-        "sub r0, r11, r12",
-        "cmp r0, r11",
-        go_on!(),
+        "ldr pc, [r9, r5, lsl #2]",
         table = const size_of::<Table>(),
     )
 }
