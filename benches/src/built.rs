@@ -332,7 +332,7 @@ impl<'b> Run<'b> {
             (Layer::Depthwise(depthwise), Some((weights, epilogue))) => {
                 let (low, window) = (low(depthwise.range), &depthwise.window);
                 let rows = &mut weights.rows();
-                let mut conv = Convolution { rows, epilogue, first: 0, low, window };
+                let mut conv = Convolution::new(rows, epilogue, low, window);
                 let maps = channelwise(depthwise, *input, *output);
                 maps.copy.planes.fill_halo(&mut memory[maps.copied.clone()]);
                 return K::depthwise(&mut conv, memory, &maps).expect("the maps lie in memory");
@@ -354,7 +354,7 @@ impl<'b> Run<'b> {
                 let x = Input { planes: input.planes, bytes: x };
                 let y = Sink { planes: output.planes, bytes: y };
                 let (low, window) = (low(conv.range), &conv.window);
-                let mut conv = Convolution { rows: &mut rows, epilogue, first: 0, low, window };
+                let mut conv = Convolution::new(&mut rows, epilogue, low, window);
                 K::conv2d(&mut conv, x, y, scratch);
             }
             Layer::Depthwise(_) | Layer::Pool(_) | Layer::Add(_) | Layer::Relayout(_) => {

@@ -89,15 +89,29 @@ impl Placed {
 /// Some output channels of a convolution.
 pub struct Convolution<'a, 'r> {
     /// Stands at the first channel's row; a kernel takes a row for each channel that it writes.
-    pub rows: &'r mut Rows<'a>,
+    pub(crate) rows: &'r mut Rows<'a>,
     /// Scale and shift of every channel of the layer.
-    pub epilogue: &'r Epilogue<'a>,
-    /// The first channel.
-    pub first: usize,
+    pub(crate) epilogue: &'r Epilogue<'a>,
+    /// The first channel. Where it is not 0, the scratch is as the channels before left it: kernels rely
+    /// on that, so that nothing outside of the runtime says so.
+    pub(crate) first: usize,
     /// Smallest output.
-    pub low: u8,
+    pub(crate) low: u8,
     /// Kernel, stride and padding.
-    pub window: &'r Window,
+    pub(crate) window: &'r Window,
+}
+
+impl<'a, 'r> Convolution<'a, 'r> {
+    /// The channels of a layer from the first on: `rows` of all of them, scale and shift of each, the
+    /// smallest output (at most 127), and kernel, stride and padding.
+    pub fn new(
+        rows: &'r mut Rows<'a>,
+        epilogue: &'r Epilogue<'a>,
+        low: u8,
+        window: &'r Window,
+    ) -> Self {
+        Self { rows, epilogue, first: 0, low, window }
+    }
 }
 
 /// One implementation of every layer's sums. Chosen by type, so that a program links one set.

@@ -67,7 +67,7 @@ impl<'m, 'a> Runner<'m, 'a> {
             (Layer::Conv2d(conv), Some((weights, epilogue))) if Family::Conv2d.is_linked() => {
                 let [from, to, scratch] = disjoint(self.arena, [x.bytes(), y.bytes(), scratch])?;
                 let (low, window, mut rows) = (conv.range.low(), &conv.window, weights.rows());
-                let mut conv = Convolution { rows: &mut rows, epilogue, first: 0, low, window };
+                let mut conv = Convolution::new(&mut rows, epilogue, low, window);
                 let x = Source { planes: x.map.planes, bytes: from };
                 let y = Sink { planes: y.map.planes, bytes: to };
                 K::conv2d(&mut conv, x, y, words(scratch)?);
@@ -107,7 +107,7 @@ impl<'m, 'a> Runner<'m, 'a> {
         // Channels are copied between the same halo.
         copy.planes.fill_halo(self.arena.get_mut(copied.clone())?);
         let lists = copied.end..scratch.end;
-        let mut conv = Convolution { rows: &mut rows, epilogue, first: 0, low, window };
+        let mut conv = Convolution::new(&mut rows, epilogue, low, window);
         K::depthwise(&mut conv, self.arena, &Channelwise { x: *x, copy, copied, lists, y: *y })
     }
 

@@ -79,10 +79,13 @@ impl Kernels for Dsp {
 
 /// Whether all of `map` lies inside of `memory`, whose shape may be anything.
 fn holds(memory: &[u8], map: &Placed) -> bool {
-    let Planes { channels, width, pad, bands, filling, .. } = map.planes;
+    let Planes { channels, width, pad, bands, split, filling, .. } = map.planes;
     let bytes = || {
         let halo = pad.checked_mul(2)?;
-        let stride = width.checked_add(pad)?.checked_mul(bands)?;
+        let stride = match split {
+            true => width.checked_add(halo)?.checked_next_multiple_of(2)?,
+            false => width.checked_add(pad)?.checked_mul(bands)?,
+        };
         let plane = map.planes.rows().checked_add(halo)?.checked_mul(stride)?;
         let plane = plane.checked_add(filling)?;
         let end = channels.checked_mul(plane)?.checked_add(pad.checked_mul(bands)?)?;

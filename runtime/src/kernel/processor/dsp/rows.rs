@@ -15,8 +15,7 @@ pub(super) fn relayout(memory: &mut [u8], x: &Placed, y: &Placed) {
         && !from.split
         && (x_end <= y.start || y_end <= x.start)
         && holds(memory, x)
-        // Rows of a split map are longer than `holds` takes them to be.
-        && y_end <= memory.len();
+        && holds(memory, y);
     if !alike {
         return copy::relayout(memory, x, y);
     }
