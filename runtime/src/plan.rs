@@ -72,6 +72,11 @@ impl Located {
     pub(crate) fn bytes(&self) -> Range<usize> {
         self.map.start..self.end as usize
     }
+
+    /// Its bytes as offsets of the format.
+    pub(crate) fn region(&self) -> Range<u32> {
+        self.map.start as u32..self.end
+    }
 }
 
 /// Whether `layer` may write its output over its input `over`, given where both lie: a relayout that
@@ -138,8 +143,12 @@ pub(crate) fn bands_fit(layer: &Layer, x: &Planes, right: Option<&Planes>, y: &P
     }
 }
 
-/// Checks where a tensor lies: layout, bounds, alignment. Gives its bytes.
-pub(crate) fn check_tensor(model: &Model<'_>, id: TensorId) -> Result<Range<u32>, ParseError> {
+/// Checks where a tensor lies, if it can: layout, bounds, alignment.
+pub(crate) fn check_tensor<'l>(
+    model: &Model<'_>,
+    id: TensorId,
+    located: Option<&'l Located>,
+) -> Result<&'l Located, ParseError> {
     let place = model.placement(id).ok_or(ParseError::Tensor { tensor: id })?;
     let plain = id == 0 || id == model.output_id() || !MAPS;
     if plain && place.pad > 0 {
@@ -149,37 +158,39 @@ pub(crate) fn check_tensor(model: &Model<'_>, id: TensorId) -> Result<Range<u32>
     if plain && place.bands != 1 {
         return Err(bands);
     }
-    let bytes = model.region(id).ok_or_else(|| match model.located(id) {
-        None if MAPS => bands,
-        _ => ParseError::Storage { tensor: id },
-    })?;
-    check_bytes(id, &bytes, model.arena)?;
-    Ok(bytes)
+    let Some(located) = located else {
+        return Err(match model.tensor(id).and_then(|tensor| planes(&tensor, place)) {
+            None if MAPS => bands,
+            _ => ParseError::Storage { tensor: id },
+        });
+    };
+    check_bytes(id, &located.region(), model.arena)?;
+    Ok(located)
 }
 
 /// Checks what the plan says of the `layer` that writes tensor `id`, before which all others were
 /// checked: layouts that fit, and that nothing is written over what it reads since that was written.
-/// `scratch` are the bytes of its own. Those of the tensor before it and of its own are at hand: to find
-/// them takes most of the time.
+/// `scratch` are the bytes of its own. The bytes of the tensor before it, and where its own lies, are at
+/// hand: to find them takes most of the time.
 pub(crate) fn check_layer(
     model: &Model<'_>,
     id: TensorId,
     layer: &Layer,
     scratch: &Range<u32>,
-    [before, written]: [&Range<u32>; 2],
+    before: &Range<u32>,
+    y: &Located,
 ) -> Result<(), ParseError> {
-    let index = id - 1;
+    let (index, written) = (id - 1, y.region());
     let (left, right) = layer.inputs();
     let joined = model.node(id).is_some_and(Node::is_joined);
     // Any layer can work between plain maps.
     let is_plain = |id| model.placement(id).is_some_and(|place| place.bands == 1);
     if MAPS && !(is_plain(left) && is_plain(id) && right.is_none_or(is_plain)) {
-        let (x, sum, y) =
-            (model.located(left), right.and_then(|id| model.located(id)), model.located(id));
+        let (x, sum) = (model.located(left), right.and_then(|id| model.located(id)));
         let sum = sum.as_ref().map(|sum| &sum.map.planes);
-        let fit = match (&x, &y) {
-            (Some(x), Some(y)) => bands_fit(layer, &x.map.planes, sum, &y.map.planes),
-            _ => false,
+        let fit = match &x {
+            Some(x) => bands_fit(layer, &x.map.planes, sum, &y.map.planes),
+            None => false,
         };
         if !fit {
             let found = model.placement(id).map_or(0, |place| place.bands);
@@ -187,8 +198,7 @@ pub(crate) fn check_layer(
         }
     }
     if MAPS {
-        let vector = || model.tensor(id).is_some_and(|output| output.is_vector());
-        check_halo(model, id, 0, matches!(layer, Layer::Dense(_)) || writes_flat(layer, vector()))?;
+        check_halo(model, id, 0, writes_flat(layer, y.map.planes.is_vector()))?;
         if joined && !model.layer_of(id + 1).is_ok_and(|next| joins(layer, &next)) {
             return Err(ParseError::Malformed(Part::Tensor(id)));
         }
@@ -219,10 +229,8 @@ pub(crate) fn check_layer(
             }
             // A layer may work in place; who reads the same tensor later finds it overwritten. Of what a
             // joined convolution writes there is only a part at a time.
-            let shares = || match (&model.located(read), &model.located(id)) {
-                (Some(x), Some(y)) if MAPS && other == id && !is_part => {
-                    in_place(layer, read, &x.map, &y.map)
-                }
+            let shares = || match &model.located(read) {
+                Some(x) if MAPS && other == id && !is_part => in_place(layer, read, &x.map, &y.map),
                 _ => false,
             };
             if meet(&bytes, &of_output) && !shares() {

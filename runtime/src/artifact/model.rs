@@ -188,7 +188,7 @@ impl<'a> Model<'a> {
     /// The bytes of the arena that a tensor has, halo included; of a convolution that is joined with
     /// the sum behind it only some channels exist at a time (see [`crate::plan`]).
     pub fn region(&self, id: TensorId) -> Option<Range<u32>> {
-        self.located(id).map(|located| located.map.start as u32..located.end)
+        self.located(id).as_ref().map(Located::region)
     }
 
     /// The layers in the order in which they run.
@@ -288,8 +288,9 @@ impl<'a> Model<'a> {
             }
             // Tensor 0 is the input.
             let layer = if id == 0 { None } else { Some(self.layer_of(id)?) };
-            let bytes = plan::check_tensor(self, id)?;
-            let before = core::mem::replace(&mut written, bytes);
+            let located = self.located(id);
+            let located = plan::check_tensor(self, id, located.as_ref())?;
+            let before = core::mem::replace(&mut written, located.region());
             let (Some(layer), Some(index)) = (layer, id.checked_sub(1)) else { continue };
             let (left, right) = layer.inputs();
             for tensor in [left, right.unwrap_or(left)] {
@@ -305,7 +306,7 @@ impl<'a> Model<'a> {
                 return Err(shape);
             }
             let scratch = self.scratch_for(id, &layer, &input, &output).unwrap_or_default();
-            plan::check_layer(self, id, &layer, &scratch, [&before, &written])?;
+            plan::check_layer(self, id, &layer, &scratch, &before, located)?;
             let Some(weights) = layer.weights(&input, &output) else { continue };
             if let Some(family) = Family::missing_for_source(weights.source) {
                 return Err(ParseError::Disabled(family));
