@@ -63,7 +63,7 @@ impl Located {
     pub(crate) fn new(tensor: &Tensor, place: Placement, joined: bool) -> Option<Self> {
         let planes = planes(tensor, place)?;
         let channels = part(tensor, joined).channels.into();
-        let bytes = Planes { channels, ..planes }.storage(tensor.element)?;
+        let bytes = planes.storage(channels, tensor.element)?;
         let map = Placed { planes, start: place.offset as usize };
         Some(Self { map, end: place.offset.saturating_add(bytes) })
     }
@@ -185,7 +185,7 @@ pub(crate) fn check_layer(
     let joined = model.node(id).is_some_and(Node::is_joined);
     // Any layer can work between plain maps.
     let is_plain = |id| model.placement(id).is_some_and(|place| place.bands == 1);
-    if MAPS && !(is_plain(left) && is_plain(id) && right.is_none_or(is_plain)) {
+    if MAPS && !(y.map.planes.is_plain() && is_plain(left) && right.is_none_or(is_plain)) {
         let (x, sum) = (model.located(left), right.and_then(|id| model.located(id)));
         let sum = sum.as_ref().map(|sum| &sum.map.planes);
         let fit = match &x {
@@ -198,7 +198,8 @@ pub(crate) fn check_layer(
         }
     }
     if MAPS {
-        check_halo(model, id, 0, writes_flat(layer, y.map.planes.is_vector()))?;
+        let (pad, vector) = (y.map.planes.pad as u8, y.map.planes.is_vector());
+        check_halo(id, pad, 0, writes_flat(layer, vector))?;
         if joined && !model.layer_of(id + 1).is_ok_and(|next| joins(layer, &next)) {
             return Err(ParseError::Malformed(Part::Tensor(id)));
         }
@@ -209,7 +210,8 @@ pub(crate) fn check_layer(
     for read in [Some(left), right].into_iter().flatten() {
         let is_part = model.node(read).is_some_and(Node::is_joined);
         if MAPS {
-            check_halo(model, read, layer.halo(), matches!(layer, Layer::Dense(_)))?;
+            let pad = model.node(read).map_or(0, Node::halo);
+            check_halo(read, pad, layer.halo(), matches!(layer, Layer::Dense(_)))?;
             if is_part && read != index {
                 return Err(ParseError::Malformed(Part::Tensor(read)));
             }
@@ -255,9 +257,9 @@ fn writes_flat(layer: &Layer, vector: bool) -> bool {
     matches!((layer, vector), (Layer::Dense(_), _) | (Layer::Relayout(_), true))
 }
 
-/// Checks the halo of a tensor that is read with a padding of `least`, or touched element after element.
-fn check_halo(model: &Model<'_>, id: TensorId, least: u8, flat: bool) -> Result<(), ParseError> {
-    let found = model.node(id).map_or(0, Node::halo);
+/// Checks the halo `found` of a tensor that is read with a padding of `least`, or touched element after
+/// element.
+fn check_halo(id: TensorId, found: u8, least: u8, flat: bool) -> Result<(), ParseError> {
     if found < least || (flat && found > 0) {
         return Err(ParseError::Halo { tensor: id, found, expected: least });
     }

@@ -282,8 +282,8 @@ impl<'a> Model<'a> {
             let logits = output.element == Element::Logit;
             let empty = output.elements().unwrap_or(0) == 0;
             // No layer makes the input, as logits or in parts.
-            let made = logits || self.node(id).is_some_and(Node::is_joined);
-            if empty || output.zero_point > MAX_ACTIVATION || (made && id == 0) {
+            let made = || logits || self.node(id).is_some_and(Node::is_joined);
+            if empty || output.zero_point > MAX_ACTIVATION || (id == 0 && made()) {
                 return Err(ParseError::Tensor { tensor: id });
             }
             // Tensor 0 is the input.

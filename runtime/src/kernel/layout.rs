@@ -90,6 +90,12 @@ impl Planes {
         self.height == 1 && self.width == 1
     }
 
+    /// Whether rows lie one behind the other, with no more than a halo between.
+    #[inline(always)]
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.bands == 1 && !self.split && self.filling == 0
+    }
+
     /// Bytes of a row without halo.
     #[inline(always)]
     pub const fn row_bytes(&self) -> usize {
@@ -281,25 +287,29 @@ pub const MAX_STORAGE: u32 = 1 << 24;
 /// over rows in tiles of 16.
 pub fn storage(tensor: &Tensor, pad: u8, bands: u8) -> Option<u32> {
     let (pad, bands) = if MAPS { (pad, bands) } else { (0, 1) };
-    Planes::new(tensor, pad).banded(bands)?.storage(tensor.element)
+    let planes = Planes::new(tensor, pad).banded(bands)?;
+    planes.storage(planes.channels, tensor.element)
 }
 
 impl Planes {
-    /// As [`storage`].
-    pub(crate) fn storage(&self, element: Element) -> Option<u32> {
+    /// As [`storage`], of so many channels.
+    pub(crate) fn storage(&self, channels: usize, element: Element) -> Option<u32> {
         let element = match element {
             Element::Activation => 1,
             Element::Logit => 4,
         };
-        if !MAPS {
-            let bytes = self.channels.checked_mul(self.height)?.checked_mul(self.width)?;
+        let vector = self.is_vector();
+        // Element after element: all that there is without maps, and what dense layers work on, for which
+        // a start and a session ask often.
+        if !MAPS || (vector && self.pad == 0 && self.is_plain()) {
+            let bytes = channels.checked_mul(self.height)?.checked_mul(self.width)?;
             let rounded = bytes.checked_mul(element)?.checked_next_multiple_of(32)?;
             return u32::try_from(rounded).ok().filter(|bytes| *bytes <= MAX_STORAGE);
         }
-        let narrow = self.split || self.row_bytes() < 16 && !self.is_vector();
+        let narrow = self.split || self.row_bytes() < 16 && !vector;
         let rows = self.rows() + self.pad + self.below();
         let plane = rows.checked_mul(self.stride())?.checked_add(self.filling)?;
-        let bytes = self.channels.checked_mul(plane)?.checked_add(self.tail())?;
+        let bytes = channels.checked_mul(plane)?.checked_add(self.tail())?;
         let bytes = bytes.checked_mul(element)?.checked_add(if narrow { 16 } else { 0 })?;
         let rounded = bytes.checked_next_multiple_of(if self.pad == 0 { 32 } else { 4 })?;
         u32::try_from(rounded).ok().filter(|bytes| *bytes <= MAX_STORAGE)

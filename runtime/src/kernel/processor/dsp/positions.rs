@@ -65,7 +65,7 @@ impl<'a> Positions<'a> {
         let groups = (AT_ONCE / GROUP).checked_div(self.tables.len()).unwrap_or(1);
         let at_once = (groups * GROUP).max(GROUP);
         // Of the blocks that are run at once, and behind them `END`.
-        let mut now = [[0; 2]; AT_ONCE / GROUP + 1];
+        let mut now = [MaybeUninit::uninit(); AT_ONCE / GROUP + 1];
         match rows {
             Rows::Activations(to, epilogue) => {
                 for (to, epilogue) in to.chunks_mut(at_once).zip(epilogue.chunks(at_once)) {
@@ -91,47 +91,48 @@ impl<'a> Positions<'a> {
     /// `to` and `epilogue` are as [`routine`] has them for `rows` rows.
     unsafe fn rows(
         &mut self,
-        now: &mut [[u32; 2]; AT_ONCE / GROUP + 1],
+        now: &mut [MaybeUninit<[u32; 2]>; AT_ONCE / GROUP + 1],
         rows: usize,
         to: *mut u8,
         epilogue: *const [u8; CHANNEL],
     ) -> Option<()> {
         let blocks = rows * self.tables.len();
-        let total = self.read(now.get_mut(..blocks.div_ceil(GROUP))?)?;
-        let (counts, behind) = bytemuck::bytes_of_mut(now).split_at_mut_checked(blocks)?;
+        let counts = now.as_mut_ptr().cast::<u8>();
+        let (total, last) = self.read(now.get_mut(..blocks.div_ceil(GROUP))?)?;
         // What the last group has behind the last block does not count.
-        let unused = behind.get(..blocks.wrapping_neg() % GROUP)?;
+        let unused = bytemuck::bytes_of(last).get(GROUP - blocks.wrapping_neg() % GROUP..)?;
         let total = total - unused.iter().map(|count| u32::from(*count)).sum::<u32>();
-        *behind.first_mut()? = END;
+        // SAFETY: there is room for a group behind those that were read.
+        unsafe { counts.add(blocks).write(END) };
         let (positions, rest) = self.positions.split_at_checked(total as usize)?;
-        let (first, last) = (self.tables.first()?, self.tables.last()?);
+        let first = self.tables.first()?;
+        let turn = 256 - ((self.tables.len() as i32) << 16);
         let simple = self.tables.len() == 1 && !epilogue.is_null();
         let simple = if simple { 0 } else { -1 };
         // SAFETY: there are the counts of the blocks of all rows, none of them `END`, which is behind
         // them; `positions` are as many as they add up to, and tables are filled. The caller knows of
         // the others.
         unsafe {
-            routine(first, counts.as_ptr(), positions.as_ptr(), to, last, epilogue, simple);
+            routine(first, counts, positions.as_ptr(), to, turn, epilogue, simple);
         }
         self.positions = rest;
         Some(())
     }
 
-    /// Reads the counts of groups, a byte of at most [`MOST`] for each block; behind the last block
-    /// anything. Gives what all add up to; `None` where the section is too short.
-    fn read(&mut self, to: &mut [[u32; 2]]) -> Option<u32> {
+    /// Reads the counts of groups, one at least, a byte of at most [`MOST`] for each block; behind the last
+    /// block anything. Gives what all add up to, and the last group; `None` where the section is too short.
+    fn read<'t>(&mut self, to: &'t mut [MaybeUninit<[u32; 2]>]) -> Option<(u32, &'t [u32; 2])> {
         let (groups, base, rest) = self.counts.next(to.len())?;
         let end = rest.as_ptr_range();
         let mut from = Reading { groups: groups.as_ptr(), first: end.start, behind: end.end };
         let bounds = to.as_mut_ptr_range();
-        let mut total = 0;
-        if !to.is_empty() {
-            let base = u32::from(base) * 0x0101_0101;
-            // SAFETY: there are as many groups as `to` has room for, one at least.
-            total = unsafe { read(&mut from, bounds.start, bounds.end, base) };
-        }
+        let last = to.last()?;
+        let base = u32::from(base) * 0x0101_0101;
+        // SAFETY: there are as many groups as `to` has room for, one at least.
+        let total = unsafe { read(&mut from, bounds.start.cast(), bounds.end.cast(), base) };
         self.counts.leave(from.behind.addr() - from.first.addr());
-        Some(total)
+        // SAFETY: all groups were written.
+        Some((total, unsafe { last.assume_init_ref() }))
     }
 }
 
@@ -152,7 +153,9 @@ fn fill_whole([plus, minus]: &mut Table, x: &[u8; BLOCK]) {
     const SIGNS: u32 = 0x8080_8080;
     for ((plus, minus), x) in plus.iter_mut().zip(minus).zip(x.as_chunks().0) {
         let x = u32::from_le_bytes(*x);
-        plus.write(x);
+        // SAFETY: a word of the table. Volatile, as plain stores of what was loaded become a call that takes
+        // longer than all of this.
+        unsafe { plus.as_mut_ptr().write_volatile(x) };
         minus.write(SIGNS.wrapping_sub(x) ^ SIGNS);
     }
 }
@@ -219,7 +222,8 @@ unsafe extern "C" fn read(
         "3:",
         "usada8 r12, r5, lr, r12",
         "usada8 r12, r6, lr, r12",
-        "strd r5, r6, [r1], #8",
+        "str r5, [r1], #8",
+        "str r6, [r1, #-4]",
         "cmp r1, r2",
         "bne 2b",
         "pop {{r0}}",
@@ -262,17 +266,17 @@ unsafe extern "C" fn read(
 /// Runs rows, until a count is [`END`].
 ///
 /// # Safety
-/// There are tables from `first` to `last`; `counts` are those of the blocks of all rows, and `END` behind
-/// them; `positions` as many as they add up to. `to` has room for the sums of all rows, or where there
-/// are epilogues, of all rows, for their activations. `simple` is 0 where there are these and one table,
-/// else −1.
+/// There are as many tables from `first` on as `turn` says, which is 256 less 2¹⁶ for each; `counts` are
+/// those of the blocks of all rows, and `END` behind them; `positions` as many as they add up to. `to` has
+/// room for the sums of all rows, or where there are epilogues, of all rows, for their activations.
+/// `simple` is 0 where there are these and one table, else −1.
 #[unsafe(naked)]
 unsafe extern "C" fn routine(
     first: *const Table,
     counts: *const u8,
     positions: *const u8,
     to: *mut u8,
-    last: *const Table,
+    turn: i32,
     epilogue: *const [u8; CHANNEL],
     simple: i32,
 ) {
@@ -282,7 +286,7 @@ unsafe extern "C" fn routine(
         "ldr r11, [sp, #44]",
         "ldr r5, [sp, #48]",
         "mov r10, r3",
-        "mov r8, #256",
+        "ldr r8, [sp, #40]",
         "mov r12, #0x00010001",
         "mov lr, #1",
         "mov r3, #0",
@@ -409,15 +413,15 @@ unsafe extern "C" fn routine(
         "ldr pc, [r9, r4, lsl #2]",
         // What is not simple: a block of several, the last one or not, or a sum.
         "7:",
-        "ldr r5, [sp, #40]",
         "ldrb r4, [r1], #1",
-        "cmp r0, r5",
-        "beq 9f",
+        "adds r8, r8, #0x10000",
+        "bpl 9f",
         "usat r5, #5, r4",
         "add r0, r0, #{table}",
         "ldr pc, [r9, r5, lsl #2]",
         "9:",
         "ldr r0, [sp]",
+        "ldr r8, [sp, #40]",
         "cmp r11, #0",
         "beq 9f",
         "sub r1, #1",
