@@ -279,6 +279,7 @@ pub fn tasks(backbone: &Backbone) -> Vec<Learned> {
     shared.layers[0].mask = LearnedMask::SameAs(0);
     shared.layers[2].mask = LearnedMask::SameAs(0);
     shared.classes = 3;
+    shared.labels.truncate(3);
     vec![mix, drawn, shared]
 }
 

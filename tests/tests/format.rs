@@ -303,6 +303,12 @@ fn the_writer_refuses_what_the_reader_would() {
     let twice = [task(&backbone, "a", 0.5, |_| None), task(&backbone, "a", 0.5, |_| None)];
     assert_eq!(write::artifact(&backbone, &twice), Err(WriteError::Name("a".into())));
 
+    let mut labelled = task(&backbone, "a", 0.5, |_| None);
+    labelled.labels = vec!["x".into(); usize::from(labelled.classes) + 1];
+    let (found, classes) = (labelled.labels.len(), labelled.classes);
+    let error = write::artifact(&backbone, &[labelled]).unwrap_err();
+    assert_eq!(error, WriteError::Labels { task: "a".into(), found, classes });
+
     let mut shared = tasks(&backbone);
     shared[2].layers[1].mask = LearnedMask::SameAs(9);
     let error = write::artifact(&backbone, &shared).unwrap_err();

@@ -80,6 +80,15 @@ pub enum WriteError {
     Name(String),
     /// A byte 0 in the name or a label of this task.
     Text(String),
+    /// More labels than classes.
+    Labels {
+        /// The task.
+        task: String,
+        /// Labels given.
+        found: usize,
+        /// Classes of the task.
+        classes: u16,
+    },
     /// `same as` a task that is not there or has no mask of its own for the layer.
     SameAs {
         /// The task that refers.
@@ -108,6 +117,9 @@ impl fmt::Display for WriteError {
             Self::Plan(error) => write!(f, "no arena plan: {error}"),
             Self::Name(name) => write!(f, "two tasks are named \"{name}\""),
             Self::Text(name) => write!(f, "task {name:?}: a byte 0 in its name or a label"),
+            Self::Labels { task, found, classes } => {
+                write!(f, "task {task:?}: {found} labels for {classes} classes")
+            }
             Self::SameAs { task, layer } => write!(
                 f,
                 "task \"{task}\", weighted layer {layer}: the task whose mask it shares is missing"
@@ -293,6 +305,10 @@ fn put_task<'l>(
     count("learned layers", task.layers.len(), weighted.len())?;
     for (layer, weights) in task.layers.iter().zip(weighted) {
         count("channels of an epilogue", layer.epilogue.len(), weights.rows as usize)?;
+    }
+    if task.labels.len() > task.classes.into() {
+        let (found, classes) = (task.labels.len(), task.classes);
+        return Err(WriteError::Labels { task: task.name.clone(), found, classes });
     }
     let mut text = task.name.clone();
     for words in &task.labels {
