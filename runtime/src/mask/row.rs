@@ -21,7 +21,7 @@ pub(super) const fn raw_index(rows: u32, words: u32, row: u32, word: u32) -> u32
 
 /// Takes the kept weights of a row.
 pub(crate) trait Visit {
-    /// One of them. Not to be written out at each of the calls.
+    /// One of them. In little flash, not to be written out at each of the calls.
     fn visit(&mut self, input: usize, weight: i32);
 }
 

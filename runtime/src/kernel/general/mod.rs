@@ -100,6 +100,7 @@ impl<'t> Kept<'t> {
 }
 
 impl Visit for Kept<'_> {
+    #[cfg_attr(not(seedmask_small), inline(always))]
     fn visit(&mut self, input: usize, weight: i32) {
         match self {
             Self::Inputs { x, sum } => {
