@@ -13,7 +13,7 @@ use crate::random::WORD;
 pub(crate) const BLOCK: usize = 128;
 
 /// Most blocks of a row that routines for it take.
-#[cfg(any(feature = "write", seedmask_dsp, seedmask_vectors))]
+#[cfg(any(feature = "write", seedmask_dsp))]
 pub(crate) const MOST_BLOCKS: usize = 8;
 
 /// Mask words beside a block.
@@ -23,7 +23,7 @@ const WORDS: usize = BLOCK / WORD;
 pub(crate) const GROUP: usize = 8;
 
 /// Half a byte that says that the count stands elsewhere, in a byte of its own.
-pub(super) const ELSEWHERE: u8 = 15;
+pub(crate) const ELSEWHERE: u8 = 15;
 
 /// No count is read as more than this: a block keeps at most [`BLOCK`].
 pub(crate) const MOST: u8 = 254;
@@ -42,6 +42,10 @@ pub(crate) struct Counts<'a> {
     base: u8,
 }
 
+/// Halves of groups, what they are less than counts, and what ends with the counts that stand elsewhere.
+#[cfg(any(seedmask_dsp, seedmask_vectors))]
+type Groups<'a> = (&'a [[u8; GROUP / 2]], u8, &'a [u8]);
+
 impl<'a> Counts<'a> {
     /// Those of a section, and its positions. Nothing where it is too short.
     pub(crate) fn new(section: &'a [u8], weights: Weights, base: u8) -> (Self, &'a [u8]) {
@@ -52,15 +56,15 @@ impl<'a> Counts<'a> {
 
     /// The halves of the next groups, what they are less than counts, and the counts that stand elsewhere,
     /// which are read from the last one on. `None` where the section is too short.
-    #[cfg(seedmask_dsp)]
-    pub(crate) fn next(&mut self, groups: usize) -> Option<(&'a [[u8; GROUP / 2]], u8, &'a [u8])> {
+    #[cfg(any(seedmask_dsp, seedmask_vectors))]
+    pub(crate) fn next(&mut self, groups: usize) -> Option<Groups<'a>> {
         let (groups, behind) = self.groups.split_at_checked(groups)?;
         self.groups = behind;
         Some((groups, self.base, self.rest))
     }
 
     /// Leaves of the counts that stand elsewhere only the first `left`.
-    #[cfg(seedmask_dsp)]
+    #[cfg(any(seedmask_dsp, seedmask_vectors))]
     pub(crate) fn leave(&mut self, left: usize) {
         self.rest = self.rest.get(..left).unwrap_or_default();
     }

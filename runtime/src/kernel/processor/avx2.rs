@@ -5,6 +5,7 @@ mod lanes;
 use core::arch::x86_64::*;
 
 use super::vector::lanes::{Inputs, Masks};
+use super::vector::positions;
 use super::vector::{self, Vector};
 use crate::epilogue::{Epilogue, Narrow};
 use crate::kernel::{Channelwise, Convolution, Placed, Sink, Source, Target};
@@ -86,6 +87,21 @@ unsafe fn total(sums: __m256i) -> i32 {
     }
 }
 
+/// Of each of the sixteens of `table` the byte at `at`, of which the upper bits of the bytes of `bits`
+/// choose one.
+#[inline(always)]
+unsafe fn of_64(table: &[[u8; 16]; 4], at: __m128i, [bit4, bit5, _]: [__m128i; 3]) -> __m128i {
+    // SAFETY: the caller has AVX2.
+    unsafe {
+        let t0 = _mm_shuffle_epi8(_mm_loadu_si128(table[0].as_ptr().cast()), at);
+        let t1 = _mm_shuffle_epi8(_mm_loadu_si128(table[1].as_ptr().cast()), at);
+        let t2 = _mm_shuffle_epi8(_mm_loadu_si128(table[2].as_ptr().cast()), at);
+        let t3 = _mm_shuffle_epi8(_mm_loadu_si128(table[3].as_ptr().cast()), at);
+        let low = _mm_blendv_epi8(t0, t1, bit4);
+        _mm_blendv_epi8(low, _mm_blendv_epi8(t2, t3, bit4), bit5)
+    }
+}
+
 /// `(sum of the two products of each pair of lanes + shift) >> right`.
 #[inline(always)]
 unsafe fn scaled(lanes: __m256i, scales: __m256i, shift: __m256i, right: __m128i) -> __m256i {
@@ -112,6 +128,7 @@ impl Vector for Bytes {
 
     type Rule = Rule;
     type Sum = __m128i;
+    type Few = __m128i;
     type Pair = Pair;
 
     functions! {
@@ -240,6 +257,50 @@ impl Vector for Bytes {
 
         fn total_of_products(self: Self) -> i32 {
             total(self.0)
+        }
+
+        fn no_few() -> __m128i {
+            _mm_setzero_si128()
+        }
+
+        fn add_positions(
+            few: __m128i,
+            from: *const u8,
+            count: usize,
+            table: &positions::Table
+        ) -> __m128i {
+            let positions = _mm_loadu_si128(from.cast());
+            let at = _mm_and_si128(positions, _mm_set1_epi8(15));
+            // The inputs of each sixteen, of which bits 4, 5 and 6 choose one: as bits 7 of bytes.
+            let bits = [
+                _mm_slli_epi16::<3>(positions),
+                _mm_slli_epi16::<2>(positions),
+                _mm_slli_epi16::<1>(positions),
+            ];
+            let low = of_64(&table[0], at, bits);
+            let high = of_64(&table[1], at, bits);
+            let inputs = _mm_blendv_epi8(low, high, bits[2]);
+            // Signs, and 0 behind the last position.
+            let signs = _mm_or_si128(positions, _mm_set1_epi8(1));
+            let first = _mm_loadu_si128(positions::first(count).cast());
+            let signed = _mm_sign_epi8(inputs, _mm_and_si128(signs, first));
+            let pairs = _mm_maddubs_epi16(_mm_set1_epi8(1), signed);
+            _mm_add_epi32(few, _mm_madd_epi16(pairs, _mm_set1_epi16(1)))
+        }
+
+        fn total_of_few(few: __m128i) -> i32 {
+            let two = _mm_add_epi32(few, _mm_shuffle_epi32::<0b01_00_11_10>(few));
+            _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0b10_11_00_01>(two)))
+        }
+
+        fn sums_of_positions(rows: &mut positions::Rows, sums: &mut [i32]) {
+            #[target_feature(enable = "avx2,bmi1,bmi2,popcnt")]
+            #[inline(never)]
+            fn detected(rows: &mut positions::Rows, sums: &mut [i32]) {
+                // SAFETY: this function is for processors with AVX2.
+                unsafe { rows.sums::<Bytes>(sums) }
+            }
+            detected(rows, sums)
         }
 
         fn pair(scales: [i16; 2], shift: i32, right: u32, low: u8) -> Pair {

@@ -5,6 +5,7 @@ mod lanes;
 use core::arch::aarch64::*;
 
 use super::vector::lanes::{Inputs, Masks};
+use super::vector::positions;
 use super::vector::{self, Vector};
 use crate::epilogue::{Epilogue, Narrow};
 use crate::kernel::{Channelwise, Convolution, Placed, Sink, Source, Target};
@@ -143,6 +144,7 @@ impl Vector for Bytes {
     type Rule = Rule;
     // Registers for numbers are as many as those for vectors.
     type Sum = u32;
+    type Few = int32x4_t;
     type Pair = Pair;
 
     #[inline(always)]
@@ -274,6 +276,42 @@ impl Vector for Bytes {
 
         fn total_of_products(self: Self) -> i32 {
             vaddvq_s32(vreinterpretq_s32_u8(self.0))
+        }
+
+        fn no_few() -> int32x4_t {
+            vdupq_n_s32(0)
+        }
+
+        fn add_positions(
+            few: int32x4_t,
+            from: *const u8,
+            count: usize,
+            table: &positions::Table
+        ) -> int32x4_t {
+            let positions = vld1q_u8(from);
+            let at = vandq_u8(positions, vdupq_n_u8(127));
+            let low = vld1q_u8_x4(table[0].as_ptr().cast());
+            let high = vld1q_u8_x4(table[1].as_ptr().cast());
+            // What is beyond a table leaves what was there.
+            let inputs = vqtbl4q_u8(low, at);
+            let inputs = vqtbx4q_u8(inputs, high, vsubq_u8(at, vdupq_n_u8(64)));
+            let inputs = vandq_u8(inputs, vld1q_u8(positions::first(count)));
+            let minus = vreinterpretq_s8_u8(vcltzq_s8(vreinterpretq_s8_u8(positions)));
+            let signed = vsubq_s8(veorq_s8(vreinterpretq_s8_u8(inputs), minus), minus);
+            vpadalq_s16(few, vpaddlq_s8(signed))
+        }
+
+        fn total_of_few(few: int32x4_t) -> i32 {
+            vaddvq_s32(few)
+        }
+
+        fn sums_of_positions(rows: &mut positions::Rows, sums: &mut [i32]) {
+            #[inline(never)]
+            unsafe fn alone(rows: &mut positions::Rows, sums: &mut [i32]) {
+                // SAFETY: as for this function.
+                unsafe { rows.sums::<Bytes>(sums) }
+            }
+            alone(rows, sums)
         }
 
         fn pair(scales: [i16; 2], shift: i32, right: u32, low: u8) -> Pair {

@@ -1,18 +1,18 @@
-//! Dense layers: mask words are taken in pairs of rows, gaps are followed one by one through a table
+//! Dense layers but those of positions: mask words are taken in pairs of rows, gaps are followed one by one through a table
 //! of the inputs.
 
 use super::{AT_ONCE, Vector, gaps, lanes, write_rows};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
 use crate::layer::Source;
-use crate::mask::positions::{self, BLOCK, MOST_BLOCKS};
 use crate::mask::{Encoding, LayerWeights, MAX_INPUTS, Row, Rows, WordRow};
 use crate::random::{WORD, bit_of};
 
 /// Mask words of the longest row.
 const MOST_WORDS: usize = (MAX_INPUTS as usize).div_ceil(WORD);
 
-/// Makes the outputs of `target`; `false`, and nothing done, where there are too many inputs.
+/// Makes the outputs of `target`; `false`, and nothing done, where there are too many inputs. Not for
+/// [`Encoding::SignedPositions`].
 ///
 /// # Safety
 /// See [`super`].
@@ -29,11 +29,6 @@ pub(in crate::kernel::processor) unsafe fn dense<V: Vector>(
     unsafe {
         if weights.encoding == Encoding::SignedGaps && x.len() <= gaps::MOST_INPUTS {
             gaps::dense::<V>(weights, epilogue, x, target);
-        } else if let Encoding::SignedPositions { base } = weights.encoding {
-            if weights.weights.inputs as usize > MOST_BLOCKS * BLOCK {
-                return false;
-            }
-            positions(weights, base, epilogue, x, target);
         } else if lists || stored {
             row_by_row::<V>(weights, epilogue, x, target);
         } else if x.len() <= lanes::MOST_INPUTS {
@@ -74,7 +69,8 @@ unsafe fn row_by_row<V: Vector>(
                 // SAFETY: as for this function.
                 Row::Words(row) => unsafe { stored::<V>(row, &inputs) },
                 Row::Gaps(row) => row.map(|kept| product(kept, x)).sum(),
-                Row::Positions(row) => row.map(|kept| product(kept, x)).sum(),
+                // Another kernel has these.
+                Row::Positions(_) => 0,
                 Row::Rice(row) => {
                     let mut sum = 0;
                     row.visit(|kept| sum += product(kept, x));
@@ -82,32 +78,6 @@ unsafe fn row_by_row<V: Vector>(
                 }
             };
             rows.resume(row);
-        }
-        write_rows(first, sums, epilogue, target);
-    }
-}
-
-/// Layers of signed positions, each an index into a table of the inputs and their negatives, which has
-/// room for rows of [`MOST_BLOCKS`]. Whatever the positions are, they name entries of the table.
-fn positions(weights: &LayerWeights, base: u8, epilogue: &Epilogue, x: &[u8], target: &mut Target) {
-    let mut tables = [[0_i32; 2 * BLOCK]; MOST_BLOCKS];
-    for (table, x) in tables.iter_mut().zip(x.chunks(BLOCK)) {
-        let (plus, minus) = table.split_at_mut(BLOCK);
-        for ((plus, minus), x) in plus.iter_mut().zip(minus).zip(x) {
-            (*plus, *minus) = (i32::from(*x), -i32::from(*x));
-        }
-    }
-    let tables = &tables[..MOST_BLOCKS.min((weights.weights.inputs as usize).div_ceil(BLOCK))];
-    let mut blocks = positions::Blocks::new(weights.bytes, weights.weights, base);
-    let rows = weights.weights.rows as usize;
-    for first in (0..rows).step_by(AT_ONCE) {
-        let mut sums = [0; AT_ONCE];
-        let sums = &mut sums[..AT_ONCE.min(rows - first)];
-        for sum in &mut *sums {
-            for table in tables {
-                let block = blocks.next().unwrap_or_default();
-                *sum += block.iter().map(|position| table[usize::from(*position)]).sum::<i32>();
-            }
         }
         write_rows(first, sums, epilogue, target);
     }

@@ -2,8 +2,8 @@
 //! instruction set has to offer.
 //!
 //! `lists` turns a row of weights into offsets, `conv2d` sums those over vectors of outputs, `dense`
-//! sums rows, by `lanes` or `gaps`, `depthwise` has a list of taps for each channel, `maps` pools and
-//! adds.
+//! sums rows, by `lanes` or `gaps`, `positions` those of positions, `depthwise` has a list of taps for
+//! each channel, `maps` pools and adds.
 //!
 //! Every function here is `unsafe` for one reason: it may be called only where the processor has the
 //! instructions of its `V`. They are all inlined into functions of `avx2` that enable these, or of
@@ -16,6 +16,7 @@ mod gaps;
 pub(super) mod lanes;
 mod lists;
 pub(super) mod maps;
+pub(super) mod positions;
 mod set;
 
 pub use set::Vectors;
@@ -103,6 +104,23 @@ pub(super) trait Vector: Copy {
     /// The total of sums of 32 bits.
     unsafe fn total_of_products(self) -> i32;
 
+    /// Sums of 32 bits.
+    type Few: Copy;
+    /// Nothing yet.
+    unsafe fn no_few() -> Self::Few;
+    /// Adds the inputs of `table` that the first `count` of the [`positions::RUN`] positions at `from`
+    /// name, or their negatives. `count` may be larger, up to what a section says.
+    unsafe fn add_positions(
+        few: Self::Few,
+        from: *const u8,
+        count: usize,
+        table: &positions::Table,
+    ) -> Self::Few;
+    /// Their total.
+    unsafe fn total_of_few(few: Self::Few) -> i32;
+    /// [`positions::Rows::sums`] in a function of its own, whose loop has the registers to itself.
+    unsafe fn sums_of_positions(rows: &mut positions::Rows, sums: &mut [i32]);
+
     /// What [`Vector::sum_of_two`] wants of a layer.
     type Pair: Copy;
     /// Scales, shift, how far to shift right, smallest output.
@@ -117,6 +135,8 @@ macro_rules! each_kernel {
         $define! {
             fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: &mut Target)
                 = vector::dense::dense::<Bytes>;
+            fn positions(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], target: &mut Target)
+                = vector::positions::positions::<Bytes>;
             fn conv2d(conv: &mut Convolution, x: Source, y: &mut Sink)
                 = vector::conv2d::conv2d::<Bytes>;
             fn depthwise(conv: &mut Convolution, memory: &mut [u8], maps: &Channelwise)

@@ -5,7 +5,7 @@ use crate::kernel::{
     Channelwise, Convolution, Kernels, Placed, Sink, Source, Target, Words, channel_by_channel,
 };
 use crate::layer::{Add, Pool};
-use crate::mask::LayerWeights;
+use crate::mask::{Encoding, LayerWeights};
 
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::processor::avx2 as instructions;
@@ -19,7 +19,13 @@ pub struct Vectors;
 
 impl Kernels for Vectors {
     fn dense(weights: &LayerWeights, epilogue: &Epilogue, x: &[u8], mut target: Target) {
-        if !instructions::dense(weights, epilogue, x, &mut target) {
+        let done = match weights.encoding {
+            Encoding::SignedPositions { .. } => {
+                instructions::positions(weights, epilogue, x, &mut target)
+            }
+            _ => instructions::dense(weights, epilogue, x, &mut target),
+        };
+        if !done {
             Words::dense(weights, epilogue, x, target);
         }
     }
