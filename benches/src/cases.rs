@@ -213,16 +213,21 @@ const LATE: Window = Window { kernel: [3; 2], stride: [2; 2], padding: [0, 0, 1,
 
 const ALL_OF_25X5: Window = Window { kernel: [25, 5], stride: [1; 2], padding: [0; 4] };
 
-/// `case` with outputs not below `low`.
+/// `case` with activations not below `low`.
 const fn above(low: u8, mut case: Case) -> Case {
-    if let Layer::Depthwise(layer) = &mut case.layer {
-        layer.range = Range::Activations { low };
+    match &mut case.layer {
+        Layer::Dense(layer) => {
+            layer.range = Range::Activations { low };
+            case.output = Tensor::vector(case.output.channels, low);
+        }
+        Layer::Depthwise(layer) => layer.range = Range::Activations { low },
+        _ => panic!("no low of its own"),
     }
     case
 }
 
 /// Shapes that are awkward: odd sizes, single rows, other strides, paddings and zero points.
-pub const AWKWARD: [Case; 49] = [
+pub const AWKWARD: [Case; 52] = [
     dense("fc_1x1", 1, 1),
     dense("fc_31x3", 31, 3),
     dense("fc_33x2", 33, 2),
@@ -232,6 +237,9 @@ pub const AWKWARD: [Case; 49] = [
     dense("fc_128x21", 128, 21),
     dense("fc_9x300", 9, 300),
     dense("fc_300x45", 300, 45),
+    above(0, dense("fc_128x21_relu", 128, 21)),
+    above(7, dense("fc_300x13_above", 300, 13)),
+    above(0, dense("fc_1024x9_relu", 1024, 9)),
     conv("conv3x3_4x4x64_3", Tensor::map(64, 4, 4, 9), 3, Window::square(3, 1, 1)),
     conv("conv3x3_8x13x4_3_by_2", Tensor::map(4, 8, 13, 7), 3, Window::square(3, 2, 1)),
     conv("conv3x3_7x9x5_3_by_2", Tensor::map(5, 7, 9, 31), 3, Window::square(3, 2, 1)),

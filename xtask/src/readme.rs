@@ -116,9 +116,11 @@ fn project() -> Result<PathBuf> {
     fs::remove_dir_all(folder)?;
     fs::create_dir_all(folder.join("src"))?;
     let clone = folder.with_file_name("seedmask");
-    if fs::symlink_metadata(&clone).is_err() {
-        symlink(paths::root(), &clone)?;
+    // One that was copied along with a target folder leads to another clone.
+    if fs::symlink_metadata(&clone).is_ok() {
+        fs::remove_file(&clone)?;
     }
+    symlink(paths::root(), &clone)?;
     for model in ["demo.smk", "src/clothes.smk"] {
         fs::copy(sample::artifact(), folder.join(model))?;
     }

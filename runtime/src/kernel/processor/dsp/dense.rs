@@ -79,12 +79,18 @@ fn positions(weights: &LayerWeights, base: u8, epilogue: &Epilogue, x: &[u8], ta
     match target {
         Target::Activations { low, bytes } => {
             let bytes = bytes.get_mut(..rows).unwrap_or_default();
-            positions.run(positions::Rows::Activations(bytes, epilogue.bytes_from(0)));
+            let rows = positions::Rows::Activations(&mut *bytes, epilogue.bytes_from(0));
+            if positions.run(rows).is_none() {
+                // What was there before may be anything.
+                bytes.fill(low);
+            }
             finish::raise(bytes, low);
         }
         Target::Logits(logits) => {
             let logits = logits.get_mut(..rows).unwrap_or_default();
-            positions.run(positions::Rows::Sums(logits));
+            if positions.run(positions::Rows::Sums(&mut *logits)).is_none() {
+                logits.fill(0);
+            }
             finish::logits(epilogue.bytes_from(0), logits);
         }
     }

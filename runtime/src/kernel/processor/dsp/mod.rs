@@ -86,10 +86,12 @@ fn holds(memory: &[u8], map: &Placed) -> bool {
             true => width.checked_add(halo)?.checked_next_multiple_of(2)?,
             false => width.checked_add(pad)?.checked_mul(bands)?,
         };
-        let plane = map.planes.rows().checked_add(halo)?.checked_mul(stride)?;
-        let plane = plane.checked_add(filling)?;
-        let end = channels.checked_mul(plane)?.checked_add(pad.checked_mul(bands)?)?;
-        map.start.checked_add(end)
+        // Bands have a halo of their own below; else that is the one above the next plane, but for the last.
+        let [below, behind] = if bands == 1 { [0, pad] } else { [pad, 0] };
+        let rows = map.planes.rows().checked_add(pad)?.checked_add(below)?;
+        let plane = rows.checked_mul(stride)?.checked_add(filling)?;
+        let tail = behind.checked_mul(stride)?.checked_add(pad.checked_mul(bands)?)?;
+        map.start.checked_add(channels.checked_mul(plane)?.checked_add(tail)?)
     };
     bytes().is_some_and(|end| end <= memory.len())
 }

@@ -59,7 +59,7 @@ impl<'a> Positions<'a> {
         Some(Self { tables: tables.fill(x)?, counts, positions })
     }
 
-    /// All rows; those behind the end of the section stay as they are.
+    /// All rows; `None` where the section ends before they do: those behind its end are as they were.
     pub(super) fn run(mut self, rows: Rows) -> Option<()> {
         // Whole groups.
         let groups = (AT_ONCE / GROUP).checked_div(self.tables.len()).unwrap_or(1);
@@ -97,15 +97,15 @@ impl<'a> Positions<'a> {
         epilogue: *const [u8; CHANNEL],
     ) -> Option<()> {
         let blocks = rows * self.tables.len();
-        let counts = now.as_mut_ptr().cast::<u8>();
         let (total, last) = self.read(now.get_mut(..blocks.div_ceil(GROUP))?)?;
         // What the last group has behind the last block does not count.
         let unused = bytemuck::bytes_of(last).get(GROUP - blocks.wrapping_neg() % GROUP..)?;
         let total = total - unused.iter().map(|count| u32::from(*count)).sum::<u32>();
+        let counts = now.as_mut_ptr().cast::<u8>();
         // SAFETY: there is room for a group behind those that were read.
         unsafe { counts.add(blocks).write(END) };
         let (positions, rest) = self.positions.split_at_checked(total as usize)?;
-        let first = self.tables.first()?;
+        let first = self.tables.as_ptr();
         let turn = 256 - ((self.tables.len() as i32) << 16);
         let simple = self.tables.len() == 1 && !epilogue.is_null();
         let simple = if simple { 0 } else { -1 };
@@ -126,13 +126,15 @@ impl<'a> Positions<'a> {
         let end = rest.as_ptr_range();
         let mut from = Reading { groups: groups.as_ptr(), first: end.start, behind: end.end };
         let bounds = to.as_mut_ptr_range();
-        let last = to.last()?;
+        if to.is_empty() {
+            return None;
+        }
         let base = u32::from(base) * 0x0101_0101;
         // SAFETY: there are as many groups as `to` has room for, one at least.
         let total = unsafe { read(&mut from, bounds.start.cast(), bounds.end.cast(), base) };
         self.counts.leave(from.behind.addr() - from.first.addr());
         // SAFETY: all groups were written.
-        Some((total, unsafe { last.assume_init_ref() }))
+        Some((total, unsafe { to.last()?.assume_init_ref() }))
     }
 }
 
