@@ -218,7 +218,7 @@ impl<'m, 'a> Session<'m, 'a> {
                 runner.run::<K>(&work).ok_or(changed)?;
             }
             // What has no halo is as the layer wrote it.
-            if observe.is_some() || (MAPS && runner.last.1.map.planes.pad > 0) {
+            if observe.is_some() || (MAPS && runner.wrote_beside_halo()) {
                 let (planes, bytes) = runner.written().ok_or(changed)?;
                 planes.fill_halo(bytes);
                 if let Some(observe) = &mut observe {

@@ -151,7 +151,8 @@ fn boards(checks: &mut Checks) -> Result<()> {
             emulated::counter(board, &content)
         });
         // Some ways are there only where the runtime is compiled for speed.
-        let speed = ["--config", bench::FOR_SPEED];
+        let setting = bench::compiled(bench::SPEED);
+        let speed = ["--config", setting.as_str()];
         for (how, arguments) in [("", &[][..]), (", compiled for speed", &speed)] {
             checks.check(&format!("{name}: the case table, bit for bit{how}"), || {
                 match emulated::cases(board, &content, arguments)? {

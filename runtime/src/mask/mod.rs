@@ -175,7 +175,7 @@ impl<'a> LayerWeights<'a> {
     }
 
     /// The rows in order.
-    pub fn rows(&'a self) -> Rows<'a> {
+    pub fn rows(&self) -> Rows<'_> {
         Rows::new(self)
     }
 

@@ -23,7 +23,7 @@ const WORDS: usize = BLOCK / WORD;
 pub(crate) const GROUP: usize = 8;
 
 /// Half a byte that says that the count stands elsewhere, in a byte of its own.
-pub(crate) const ELSEWHERE: u8 = 15;
+pub(super) const ELSEWHERE: u8 = 15;
 
 /// No count is read as more than this: a block keeps at most [`BLOCK`].
 pub(crate) const MOST: u8 = 254;
@@ -31,6 +31,13 @@ pub(crate) const MOST: u8 = 254;
 /// Blocks of all rows.
 fn blocks(weights: Weights) -> usize {
     weights.rows as usize * (weights.inputs as usize).div_ceil(BLOCK)
+}
+
+/// The halves of a group, a byte each from the lowest on.
+fn halves(group: [u8; GROUP / 2]) -> u64 {
+    const HALVES: u32 = 0x0f0f_0f0f;
+    let group = u32::from_le_bytes(group);
+    u64::from(group & HALVES) | u64::from(group >> 4 & HALVES) << 32
 }
 
 /// How many weights each block keeps.
@@ -43,7 +50,7 @@ pub(crate) struct Counts<'a> {
 }
 
 /// Halves of groups, what they are less than counts, and what ends with the counts that stand elsewhere.
-#[cfg(any(seedmask_dsp, seedmask_vectors))]
+#[cfg(seedmask_dsp)]
 type Groups<'a> = (&'a [[u8; GROUP / 2]], u8, &'a [u8]);
 
 impl<'a> Counts<'a> {
@@ -56,7 +63,7 @@ impl<'a> Counts<'a> {
 
     /// The halves of the next groups, what they are less than counts, and the counts that stand elsewhere,
     /// which are read from the last one on. `None` where the section is too short.
-    #[cfg(any(seedmask_dsp, seedmask_vectors))]
+    #[cfg(seedmask_dsp)]
     pub(crate) fn next(&mut self, groups: usize) -> Option<Groups<'a>> {
         let (groups, behind) = self.groups.split_at_checked(groups)?;
         self.groups = behind;
@@ -64,9 +71,32 @@ impl<'a> Counts<'a> {
     }
 
     /// Leaves of the counts that stand elsewhere only the first `left`.
-    #[cfg(any(seedmask_dsp, seedmask_vectors))]
+    #[cfg(seedmask_dsp)]
     pub(crate) fn leave(&mut self, left: usize) {
         self.rest = self.rest.get(..left).unwrap_or_default();
+    }
+
+    /// The counts of the next eight blocks, a byte of at most [`MOST`] each from the lowest on; 0 where the
+    /// section is too short.
+    #[cfg(seedmask_vectors)]
+    #[inline(always)]
+    pub(crate) fn next_group(&mut self) -> u64 {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        let Some((group, behind)) = self.groups.split_first() else { return 0 };
+        self.groups = behind;
+        let halves = halves(*group);
+        match (halves + ONES) & ONES << 4 {
+            0 => halves + u64::from(self.base) * ONES,
+            _ => self.read_elsewhere(halves),
+        }
+    }
+
+    /// The counts of a group, some of which stand elsewhere.
+    #[cfg(seedmask_vectors)]
+    #[cold]
+    #[inline(never)]
+    fn read_elsewhere(&mut self, halves: u64) -> u64 {
+        u64::from_le_bytes(halves.to_le_bytes().map(|half| self.count(half)))
     }
 
     /// The count that half a byte says, those before it having been asked for.
@@ -112,10 +142,8 @@ impl<'a> Blocks<'a> {
     /// Halves from the next block's on, a byte each from the lowest on, up to the end of its group; `None`
     /// behind the last group.
     fn halves(&self) -> Option<u64> {
-        const HALVES: u32 = 0x0f0f_0f0f;
-        let group = u32::from_le_bytes(*self.counts.groups.get(self.block / GROUP)?);
-        let halves = u64::from(group & HALVES) | u64::from(group >> 4 & HALVES) << 32;
-        Some(halves >> (8 * (self.block % GROUP)))
+        let group = self.counts.groups.get(self.block / GROUP)?;
+        Some(halves(*group) >> (8 * (self.block % GROUP)))
     }
 
     /// The positions from the next block on, and the counts of some blocks, one at least.

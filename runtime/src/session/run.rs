@@ -13,15 +13,20 @@ use crate::plan::{JOINED, Located};
 /// A checked model and its arena. What it returns is `None` where the artifact no longer is what was
 /// checked.
 pub(super) struct Runner<'m, 'a> {
-    pub(super) model: &'m Model<'m>,
-    pub(super) arena: &'a mut [u8],
+    model: &'m Model<'m>,
+    arena: &'a mut [u8],
     /// The tensor that was written last, at first the input, and where it lies.
-    pub(super) last: (TensorId, Located),
+    last: (TensorId, Located),
 }
 
 impl<'m, 'a> Runner<'m, 'a> {
     pub(super) fn new(model: &'m Model<'m>, arena: &'a mut [u8]) -> Option<Self> {
         Some(Self { last: (0, model.located(0)?), model, arena })
+    }
+
+    /// Whether the tensor that was written last has a halo.
+    pub(super) fn wrote_beside_halo(&self) -> bool {
+        self.last.1.map.planes.pad > 0
     }
 
     /// Layout and bytes of the tensor that was written last.

@@ -92,10 +92,13 @@ impl Counted<'_> {
 }
 
 /// How the runtime is compiled where its speed is measured, as the kernels are beside which it stands.
-const SPEED: &str = "3";
+pub const SPEED: &str = "3";
 
-/// The same as a setting of cargo.
-pub const FOR_SPEED: &str = "profile.release.package.seedmask.opt-level=3";
+/// Cargo's setting for a runtime that is compiled so: digits are numbers there, letters texts.
+pub fn compiled(level: &str) -> String {
+    let level = if level.parse::<u8>().is_ok() { level } else { &format!("\"{level}\"") };
+    format!("profile.release.package.seedmask.opt-level={level}")
+}
 
 /// Runs all `subjects` on `target`; lists the `hot` instructions of each that take the most cycles.
 /// `opt_level` compiles the runtime with another one than [`SPEED`].
@@ -108,9 +111,7 @@ pub fn count<'s>(
     if subjects.is_empty() {
         return Ok(Vec::new());
     }
-    let level = opt_level.unwrap_or(SPEED);
-    let level = if level.parse::<u8>().is_ok() { level } else { &format!("\"{level}\"") };
-    let opt_level = format!("profile.release.package.seedmask.opt-level={level}");
+    let opt_level = compiled(opt_level.unwrap_or(SPEED));
     let arguments = ["--target", target.board.target, "--config", &opt_level];
     let elf = firmware::build_with(&target.board, "count", &Content::default(), &arguments)?;
     let named = subjects

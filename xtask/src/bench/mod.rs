@@ -13,8 +13,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
-pub use count::FOR_SPEED;
 use count::{Counted, TARGETS};
+pub use count::{SPEED, compiled};
 use expected::Counts;
 use host::Timed;
 use subjects::Subject;

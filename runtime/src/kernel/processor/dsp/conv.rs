@@ -23,12 +23,14 @@ pub(super) fn conv2d(conv: &mut Convolution, x: Source, mut y: Sink, scratch: &m
     // What these cost more as masks is that of a word for every two.
     let more = if coded || listed { kept / 2 } else { 0 };
     // Two channels in one program take much flash, and are not there if that is what counts.
-    let pairs = !cfg!(seedmask_small)
-        && shared > LEAST_SHARED
-        && Walk::new(&x, &y, conv.window, false)
-            .is_some_and(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
-    let walk = Walk::new(&x, &y, conv.window, !pairs);
-    let (Some(walk), true) = (&walk, conv.rows.are_signs()) else {
+    let both = match !cfg!(seedmask_small) && shared > LEAST_SHARED {
+        true => Walk::new(&x, &y, conv.window, false),
+        false => None,
+    };
+    let both = both.as_ref().filter(|walk| walk.pays(shared, inputs.div_ceil(WORD) + more));
+    let pairs = both.is_some();
+    let lone = if pairs { None } else { Walk::new(&x, &y, conv.window, true) };
+    let (Some(walk), true) = (both.or(lone.as_ref()), conv.rows.are_signs()) else {
         return general::conv2d(conv, &x, &mut y, scratch);
     };
     // What two rows share is found in masks only.

@@ -9,7 +9,7 @@ use crate::layer::{Pool, PoolKind, Window};
 
 pub(super) fn pool(pool: &Pool, memory: &mut [u8], x: &Placed, y: &Placed) {
     let halving = pool.window == Window::square(2, 2, 0) && pool.kind == PoolKind::Max;
-    let whole = pool.kind == PoolKind::Average && (y.planes.height, y.planes.width) == (1, 1);
+    let whole = pool.kind == PoolKind::Average && y.planes.is_vector();
     let done = match () {
         () if halving && x.planes.bands == y.planes.bands => halve(memory, x, y),
         () if whole && pool.window.padding == [0; 4] => means(pool, memory, x, y),

@@ -1,5 +1,5 @@
-//! Dense layers but those of positions: mask words are taken in pairs of rows, gaps are followed one by one through a table
-//! of the inputs.
+//! Dense layers but those of positions: mask words are taken in pairs of rows, gaps are followed one by
+//! one through a table of the inputs.
 
 use super::{AT_ONCE, Vector, gaps, lanes, write_rows};
 use crate::epilogue::Epilogue;

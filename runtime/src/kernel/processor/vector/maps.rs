@@ -21,7 +21,7 @@ pub(in crate::kernel::processor) unsafe fn pool<V: Vector>(
 ) -> bool {
     let bands = y.planes.bands;
     let [height, width] = pool.window.kernel.map(usize::from);
-    let all = (y.planes.height, y.planes.width) == (1, 1)
+    let all = y.planes.is_vector()
         && (height, width) == (x.planes.height, x.planes.width)
         && pool.window.padding == [0; 4];
     if all && pool.kind == PoolKind::Average && x.planes.bands == 1 {

@@ -9,7 +9,7 @@ use core::slice;
 use super::{AT_ONCE, Vector, write_rows};
 use crate::epilogue::Epilogue;
 use crate::kernel::Target;
-use crate::mask::positions::{BLOCK, Counts, ELSEWHERE, GROUP, MOST};
+use crate::mask::positions::{BLOCK, Counts, GROUP, MOST};
 use crate::mask::{Encoding, LayerWeights};
 
 /// Positions that are looked up at once.
@@ -96,7 +96,7 @@ impl Rows<'_> {
                 let mut few = V::no_few();
                 for x in whole.iter().chain(last) {
                     if some == 0 {
-                        (group, some) = (next_group(&mut self.counts), GROUP);
+                        (group, some) = (self.counts.next_group(), GROUP);
                     }
                     let count = usize::from(group as u8);
                     (group, some) = (group >> 8, some - 1);
@@ -126,38 +126,6 @@ fn with_run(block: &[u8]) -> [u8; MOST as usize + RUN] {
     let mut bytes = [0; MOST as usize + RUN];
     bytes.iter_mut().zip(block).for_each(|(to, from)| *to = *from);
     bytes
-}
-
-/// The counts of the next eight blocks: at most [`MOST`], 0 where the section is too short.
-#[inline(always)]
-fn next_group(counts: &mut Counts) -> u64 {
-    const HALVES: u64 = 0x0f0f_0f0f;
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let Some(([group], base, elsewhere)) = counts.next(1) else { return 0 };
-    let halves = u64::from(u32::from_le_bytes(*group));
-    let halves = halves & HALVES | (halves >> 4 & HALVES) << 32;
-    let group = halves + u64::from(base) * ONES;
-    if (halves + ONES) & ONES << 4 == 0 {
-        return group;
-    }
-    let (group, left) = read_elsewhere(group, halves, elsewhere);
-    counts.leave(left);
-    group
-}
-
-/// The counts of a group, those that stand `elsewhere` where halves say so, and how many more of these
-/// there are.
-#[cold]
-#[inline(never)]
-fn read_elsewhere(group: u64, halves: u64, mut elsewhere: &[u8]) -> (u64, usize) {
-    let mut counts = group.to_le_bytes();
-    for (count, half) in counts.iter_mut().zip(halves.to_le_bytes()) {
-        if half == ELSEWHERE {
-            let (last, rest) = elsewhere.split_last().unwrap_or((&0, &[]));
-            (*count, elsewhere) = ((*last).min(MOST), rest);
-        }
-    }
-    (u64::from_le_bytes(counts), elsewhere.len())
 }
 
 /// Adds the inputs of `table` that `count` positions name.
